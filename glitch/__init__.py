@@ -1,0 +1,1 @@
+"""Corruptions, usable alone as a Python library: no torch, no ComfyUI."""

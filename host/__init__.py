@@ -1,0 +1,1 @@
+"""Everything that touches ComfyUI: the only package that imports comfy, folder_paths or server."""

@@ -1,0 +1,32 @@
+"""Is the ComfyUI around us new enough?"""
+
+import logging
+
+MINIMUM = (0, 30, 0)
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the leading numeric parts of a version, e.g. ``"0.30.1rc2"`` -> ``(0, 30, 1)``."""
+    parts: list[int] = []
+    for part in text.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)
+
+
+def supported_comfyui() -> bool:
+    """Say whether the nodes can load; log one line and return False when ComfyUI is too old.
+
+    Outside ComfyUI (tests, the glitch and dataset packages used as a library) there is nothing to guard: True.
+    """
+    try:
+        from comfyui_version import __version__ as found
+    except ImportError:
+        return True
+    if parse_version(found) >= MINIMUM:
+        return True
+    needed = ".".join(map(str, MINIMUM))
+    logging.error("Glitch LoRA needs ComfyUI %s or newer, this is %s: its nodes are not loaded. Update ComfyUI.", needed, found)
+    return False

@@ -1,0 +1,13 @@
+"""The ComfyUI skin: one file per menu folder; each node declares its schema, converts, makes one call."""
+
+from comfy_api.latest import ComfyExtension, io
+
+
+class GlitchExtension(ComfyExtension):
+    """Lists our nodes for ComfyUI's loader."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return every node class of the pack, in menu order."""
+        from . import dataset, runs, sampling, training, weights
+
+        return [*dataset.NODES, *training.NODES, *runs.NODES, *sampling.NODES, *weights.NODES]

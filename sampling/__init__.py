@@ -1,0 +1,1 @@
+"""Sweeps over checkpoints and sampling settings, and the grids that show them."""

@@ -1,0 +1,150 @@
+"""The recipe: everything about a training that is not the dataset and not the model."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+LearningRateSchedule = Literal["constant", "cosine", "linear"]
+TargetModules = Literal["attention", "attention+ff", "all-linear", "all-linear+conv"]
+SaveDtype = Literal["fp16", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+CacheIn = Literal["ram", "disk"]
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Pictures made while training, one per prompt, all with the same settings.
+
+    every: steps between previews; 0 makes none. prompts: prompt syntax as in CLIPTextEncode.
+    width, height: pixels. steps: sampler steps. cfg: guidance scale. seed: the same noise for each prompt.
+    """
+
+    every: int = 0
+    prompts: tuple[str, ...] = ()
+    negative: str = ""
+    seed: int = 0
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    cfg: float = 7.0
+    sampler: str = "euler"
+    scheduler: str = "normal"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training settings of the spine; a settings node takes one and gives a changed one (`changed`).
+
+    A step is one optimizer update, whatever `grad_accumulation_steps`.
+
+    steps: optimizer updates; ignored when `epochs` > 0.
+    epochs: passes over the dataset (repeats counted); 0 means use `steps`.
+    batch_size: items per forward. grad_accumulation_steps: forwards per update.
+    learning_rate: peak rate. lr_schedule, warmup_steps: linear warm-up, then the schedule over the rest.
+    weight_decay: AdamW's decoupled decay. max_grad_norm: global norm clip; 0 turns clipping off.
+    rank, alpha: LoRA scale is alpha / rank. lora_dropout: probability on the adapter's input.
+    target_modules: which layers get an adapter.
+    caption_dropout: probability, drawn anew each step, of training an item on the empty caption.
+    partial_caption_dropout: probability of dropping each comma-separated part of a caption (the trigger stays).
+    variants: pre-encoded variants per item where a random crop, flip or partial dropout makes them differ.
+    prompt_syntax: read brackets and ``embedding:`` in captions as ComfyUI prompt syntax.
+    checkpoint_every: steps between checkpoints; 0 keeps only the last.
+    save_dtype: of the checkpoint files (the training itself keeps fp32 adapters).
+    precision: autocast dtype of the frozen model; "auto" takes what ComfyUI chose for the device.
+    gradient_checkpointing: recompute each block in the backward pass (less memory, more time).
+    cache_in: where encoded latents and captions wait.
+    seed: of adapter initialisation, data order, noise, sigmas and dropout.
+    """
+
+    steps: int = 1000
+    epochs: int = 0
+    batch_size: int = 1
+    grad_accumulation_steps: int = 1
+    learning_rate: float = 1e-4
+    lr_schedule: LearningRateSchedule = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    rank: int = 16
+    alpha: float = 16.0
+    lora_dropout: float = 0.0
+    target_modules: TargetModules = "attention"
+    caption_dropout: float = 0.05
+    partial_caption_dropout: float = 0.0
+    variants: int = 4
+    prompt_syntax: bool = False
+    checkpoint_every: int = 100
+    save_dtype: SaveDtype = "fp16"
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = True
+    cache_in: CacheIn = "ram"
+    seed: int = 0
+    samples: SampleSettings = SampleSettings()
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings, all of them in one ValueError."""
+        problems = [
+            f"{name}: got {getattr(self, name)!r}, allowed {allowed}, change the recipe"
+            for name, allowed, accepts in _RULES
+            if not accepts(getattr(self, name))
+        ]
+        if problems:
+            raise ValueError("Recipe refused:\n" + "\n".join(problems))
+
+    def changed(self, **settings: Any) -> "Recipe":
+        """Return a copy with other settings, checked again."""
+        return replace(self, **settings)
+
+    def total_steps(self, items: int) -> int:
+        """Return the number of optimizer updates for a dataset of `items` entries (repeats counted)."""
+        if not self.epochs:
+            return self.steps
+        per_update = self.batch_size * self.grad_accumulation_steps
+        return max(1, -(-items * self.epochs // per_update))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; `Recipe.from_json` reads them back."""
+        return asdict(self) | {"samples": asdict(self.samples) | {"prompts": list(self.samples.prompts)}}
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Recipe":
+        """Return the recipe written by `to_json`. Raises ValueError naming keys that no recipe has."""
+        known = {field.name for field in fields(Recipe)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"Recipe refused: unknown settings {unknown}, allowed {sorted(known)}, remove them")
+        samples = values.get("samples", {})
+        samples = samples | {"prompts": tuple(samples.get("prompts", ()))}
+        return Recipe(**(values | {"samples": SampleSettings(**samples)}))
+
+
+def _one_of(literal: Any) -> tuple[str, Any]:
+    choices = get_args(literal)
+    return f"one of {list(choices)}", lambda value: value in choices
+
+
+def _between(low: float, high: float) -> tuple[str, Any]:
+    return f"{low} to {high}", lambda value: low <= value <= high
+
+
+_RULES: tuple[tuple[str, str, Any], ...] = (
+    ("steps", *_between(1, 10_000_000)),
+    ("epochs", *_between(0, 100_000)),
+    ("batch_size", *_between(1, 1024)),
+    ("grad_accumulation_steps", *_between(1, 4096)),
+    ("learning_rate", *_between(0.0, 1e3)),
+    ("lr_schedule", *_one_of(LearningRateSchedule)),
+    ("warmup_steps", *_between(0, 10_000_000)),
+    ("weight_decay", *_between(0.0, 100.0)),
+    ("max_grad_norm", *_between(0.0, 1e9)),
+    ("rank", *_between(1, 4096)),
+    ("alpha", *_between(0.0, 1e6)),
+    ("lora_dropout", *_between(0.0, 0.99)),
+    ("target_modules", *_one_of(TargetModules)),
+    ("caption_dropout", *_between(0.0, 1.0)),
+    ("partial_caption_dropout", *_between(0.0, 1.0)),
+    ("variants", *_between(1, 256)),
+    ("checkpoint_every", *_between(0, 10_000_000)),
+    ("save_dtype", *_one_of(SaveDtype)),
+    ("precision", *_one_of(Precision)),
+    ("cache_in", *_one_of(CacheIn)),
+)
