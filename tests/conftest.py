@@ -1,0 +1,89 @@
+"""What every test may rely on: the pack as `glitch_lora`, ComfyUI on the CPU, tiny models, a real server.
+
+ComfyUI's tree comes from the environment variable COMFYUI_PATH (scripts/test.py sets it).
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+
+
+def _register_pack() -> None:
+    """Make ``import glitch_lora.dataset...`` find the repository, whatever its folder is called."""
+    if "glitch_lora" in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(
+        "glitch_lora", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["glitch_lora"] = module
+    spec.loader.exec_module(module)
+
+
+def _comfyui_path() -> Path:
+    path = os.environ.get("COMFYUI_PATH", "")
+    if not (Path(path) / "comfyui_version.py").is_file():
+        raise RuntimeError(
+            f"COMFYUI_PATH: got {path!r}, needed the folder of a ComfyUI 0.30 or newer; run python3 scripts/test.py"
+        )
+    return Path(path)
+
+
+def _prepare_comfyui() -> None:
+    """Let `comfy`, `comfy_api`, `folder_paths` and ComfyUI's `nodes` be imported, on the CPU.
+
+    The repository itself must not be on the path: its folder `nodes` would hide ComfyUI's module of that name.
+    """
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+    sys.path += [str(_comfyui_path()), str(TESTS), str(ROOT / "scripts")]
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+
+
+for _name, _value in {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "PASSIVE"}.items():
+    os.environ.setdefault(_name, _value)
+_prepare_comfyui()
+_register_pack()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Two workers with two threads each on two cores are twenty times slower than one thread each."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def comfy() -> ModuleType:
+    """ComfyUI's `comfy` package, on the CPU, with the modules the tests use loaded."""
+    import comfy.model_management
+    import comfy.sample
+    import comfy.sd
+
+    return comfy
+
+
+@pytest.fixture
+def unchanged_random_state() -> Iterator[None]:
+    """Fail the test when it leaves a global random generator (torch, NumPy, Python) in another state."""
+    import random
+
+    import numpy as np
+    import torch
+
+    before = (torch.random.get_rng_state().clone(), np.random.get_state()[1].tobytes(), random.getstate())
+    yield
+    assert torch.equal(before[0], torch.random.get_rng_state()), "torch's global generator moved"
+    assert before[1] == np.random.get_state()[1].tobytes(), "NumPy's global generator moved"
+    assert before[2] == random.getstate(), "Python's global generator moved"
