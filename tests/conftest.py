@@ -3,6 +3,7 @@
 ComfyUI's tree comes from the environment variable COMFYUI_PATH (scripts/test.py sets it).
 """
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -67,11 +68,9 @@ def one_torch_thread() -> None:
 @pytest.fixture(scope="session")
 def comfy() -> ModuleType:
     """ComfyUI's `comfy` package, on the CPU, with the modules the tests use loaded."""
-    import comfy.model_management
-    import comfy.sample
-    import comfy.sd
-
-    return comfy
+    for module in ("comfy.model_management", "comfy.sample", "comfy.sd"):
+        importlib.import_module(module)
+    return importlib.import_module("comfy")
 
 
 @pytest.fixture
