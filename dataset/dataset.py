@@ -1,0 +1,141 @@
+"""The dataset: items plus a chain of steps. Small, frozen, and lazy: pixels are read when a sample is asked for."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .captions import TriggerWord
+from .files import content_key
+from .images import BrokenImage, Colour, open_rgb
+from .sample import Sample, Step
+from .seeds import generator
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture file with its caption.
+
+    name: path relative to the dataset's folder, with forward slashes. repeats: how often it counts in one pass.
+    key: SHA-256 (hex) of the file's bytes. size: (width, height) in pixels after EXIF rotation.
+    background: the colour transparency is laid over.
+    """
+
+    path: Path
+    name: str
+    caption: str
+    repeats: int
+    key: str
+    size: tuple[int, int]
+    background: Colour = (255, 255, 255)
+
+    def sample(self) -> Sample:
+        """Return the picture decoded to RGB with its caption.
+
+        Raises ValueError when the file was changed, removed or damaged after the dataset was loaded.
+        """
+        if not self.path.is_file() or content_key(self.path) != self.key:
+            raise ValueError(f"{self.name}: the file changed after the dataset was loaded, queue the graph again")
+        try:
+            image = open_rgb(self.path, self.background)
+        except BrokenImage as error:
+            raise ValueError(f"{self.name}: {error}, repair or remove the file") from error
+        return Sample(image, self.caption, image.size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items in a fixed order, and the steps that every sample goes through, in order.
+
+    Every random choice in the chain is a function of (the step's seed, its name, the item's key, the variant).
+    notes: lines for the report that were found while loading.
+    """
+
+    items: tuple[Item, ...]
+    steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def with_step(self, step: Step) -> "Dataset":
+        """Return a dataset with one more step at the end of the chain."""
+        return replace(self, steps=(*self.steps, step))
+
+    def sample(self, index: int, variant: int = 0) -> Sample:
+        """Return item `index` after the whole chain; other variants differ only where a step varies."""
+        sample = self.items[index].sample()
+        for position, step in enumerate(self.steps):
+            sample = step.apply(sample, self._stream(position, index, variant))
+        return sample
+
+    def caption(self, index: int, variant: int = 0) -> str:
+        """Return the caption after the chain; decodes the picture only if a step reads both."""
+        if any(step.touches == "both" for step in self.steps):
+            return self.sample(index, variant).caption
+        item = self.items[index]
+        sample = Sample(_NO_PICTURE, item.caption, item.size)
+        for position, step in enumerate(self.steps):
+            if step.touches == "caption":
+                sample = step.apply(sample, self._stream(position, index, variant))
+        return sample.caption
+
+    def framed_size(self, index: int, variant: int = 0) -> tuple[int, int]:
+        """Return (width, height) after the chain, from the item's size alone.
+
+        A step that changes the size has a method ``output_size(size) -> size``; the others keep it.
+        """
+        size = self.items[index].size
+        for step in self.steps:
+            change = getattr(step, "output_size", None)
+            size = change(size) if change else size
+        return size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of everything that decides the samples: contents, captions, repeats, backgrounds, steps."""
+        items = [[item.key, item.caption, item.repeats, list(item.background)] for item in self.items]
+        text = json.dumps({"items": items, "steps": [step.describe() for step in self.steps]}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def varies(self) -> bool:
+        """True when variants of an item can come out differently."""
+        return any(step.varies for step in self.steps)
+
+    @cached_property
+    def entries(self) -> tuple[int, ...]:
+        """Item indices of one pass, each repeated as often as the item counts."""
+        return tuple(index for index, item in enumerate(self.items) for _ in range(item.repeats))
+
+    @property
+    def trigger(self) -> str:
+        """The word of the last trigger step, or "" when there is none."""
+        words = [step.word for step in self.steps if isinstance(step, TriggerWord)]
+        return words[-1] if words else ""
+
+    def report(self) -> str:
+        """Return what a person wants to know: counts, sizes, buckets, captions, warnings; several lines of text."""
+        from .report import describe_dataset
+
+        return describe_dataset(self)
+
+    def require_items(self) -> "Dataset":
+        """Return self, or raise ValueError when there is nothing in it."""
+        if self.items:
+            return self
+        raise ValueError("dataset: got no pictures, allowed is one or more, load a folder or hold out a larger part")
+
+    def _stream(self, position: int, index: int, variant: int) -> np.random.Generator:
+        step = self.steps[position]
+        # a second step of the same kind and seed must not repeat the choices of the first
+        twins = sum((earlier.name, earlier.seed) == (step.name, step.seed) for earlier in self.steps[:position])
+        again = (twins,) if twins else ()
+        return generator(step.seed, step.name, self.items[index].key, variant if step.varies else 0, *again)
+
+
+_NO_PICTURE = Image.new("RGB", (8, 8))

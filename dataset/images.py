@@ -1,0 +1,165 @@
+"""Reading a picture file as 8-bit RGB, right for every mode Pillow knows."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+
+Colour = tuple[int, int, int]
+
+MAX_PIXELS = 175_000_000  # below the number at which Pillow itself refuses
+MIN_SIDE = 8
+
+_EXIF_ORIENTATION = 0x0112
+_QUARTER_TURNS = (5, 6, 7, 8)
+# EPS starts Ghostscript, an outside program; the others are recognised by Pillow but never decoded.
+_NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+_TRUNCATION_LOCK = threading.RLock()
+
+
+class BrokenImage(ValueError):
+    """A picture file that cannot be used; the message says why, without the file's name."""
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Return the names of the formats that are tried, e.g. ``("AVIF", ..., "PNG", ...)``."""
+    Image.init()
+    return tuple(sorted(name for name in Image.OPEN if name not in _NOT_READ))
+
+
+@cache
+def readable_extensions() -> frozenset[str]:
+    """Return the lower-case file extensions of those formats, with the dot."""
+    formats = readable_formats()
+    return frozenset(extension.lower() for extension, name in Image.registered_extensions().items() if name in formats)
+
+
+def inspect_image(path: Path, min_side: int = MIN_SIDE) -> tuple[int, int]:
+    """Return (width, height) after EXIF rotation, having decoded the file once to its end.
+
+    Raises BrokenImage when it is unreadable, truncated, larger than `MAX_PIXELS` or has a side below `min_side`.
+    """
+    with _opened(path) as image:
+        size = _upright_size(image)
+        if min(size) < min_side:
+            raise BrokenImage(f"is {size[0]}x{size[1]} pixels, the smallest side allowed is {min_side}")
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))  # JPEG: reads all, computes less
+        image.load()
+    return size
+
+
+def open_rgb(path: Path, background: Colour = (255, 255, 255)) -> Image.Image:
+    """Return the file's first frame as a new 8-bit RGB image.
+
+    EXIF-rotated; 16-bit greys are divided by 257, an embedded colour profile is converted to sRGB, and transparency
+    is laid over `background`. Raises BrokenImage.
+    """
+    with _opened(path) as image:
+        image.load()
+        profile = image.info.get("icc_profile")
+        return to_rgb(ImageOps.exif_transpose(image), profile, background)
+
+
+def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour = (255, 255, 255)) -> Image.Image:
+    """Return `image` (any mode) as a new 8-bit RGB image; `profile` is its ICC profile. Raises BrokenImage."""
+    image = _eight_bit(image)
+    alpha = _alpha(image)
+    if alpha is not None:
+        image = image.convert("RGBA").convert("RGB")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    colours = _to_srgb(image, profile)
+    if alpha is None:
+        return colours
+    page = Image.new("RGB", colours.size, background)
+    page.paste(colours, mask=alpha)
+    return page
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open `path` with decoding errors, truncation included, turned into BrokenImage."""
+    try:
+        with _refusing_truncated_files(), Image.open(path, formats=readable_formats()) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BrokenImage(f"has {image.width}x{image.height} pixels, allowed are {MAX_PIXELS:,} in all")
+            yield image
+    except BrokenImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise BrokenImage("is not a picture in a format that is read, or its header is damaged") from error
+    except Image.DecompressionBombError as error:
+        raise BrokenImage(f"has too many pixels, allowed are {MAX_PIXELS:,} in all") from error
+    except FileNotFoundError as error:
+        raise BrokenImage("does not exist any more") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
+        raise BrokenImage(f"cannot be decoded: {error}") from error
+
+
+@contextmanager
+def _refusing_truncated_files() -> Iterator[None]:
+    """Switch off Pillow's process-wide leniency (other code may have switched it on) and put it back."""
+    with _TRUNCATION_LOCK:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    turned = image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Return 16-bit and float greys as "L"; other modes unchanged."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise BrokenImage(f"has integer levels {values.min()}..{values.max()}, allowed are 0..65535")
+        return Image.fromarray(((values * 2 + 257) // 514).astype(np.uint8))
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise BrokenImage("has float levels outside 0..1 (a high dynamic range file); convert it first")
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8))
+    return image
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    """Return the transparency as an "L" mask, or None when there is none."""
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        return image.convert("RGBA").getchannel("A")
+    if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
+        return image.convert("RGBA").getchannel("A")
+    return None
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return new RGB pixels; a damaged or unsuitable profile is ignored, as every viewer does."""
+    if image.mode == "LAB":
+        return _transformed(image, ImageCms.createProfile("LAB"))
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                return _transformed(image, source)
+        except (ImageCms.PyCMSError, OSError):
+            pass
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _transformed(image: Image.Image, source: object) -> Image.Image:
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    black_point = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    return ImageCms.profileToProfile(
+        image, source, ImageCms.createProfile("sRGB"), renderingIntent=intent, outputMode="RGB", flags=black_point
+    )
