@@ -6,9 +6,7 @@ kohya's `ss_*`, the `modelspec.*` of Stability AI's model metadata standard 1.0.
 Nothing volatile is written: the same training gives the same bytes.
 """
 
-import errno
 import json
-import re
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -215,37 +213,66 @@ def _json(value: Any) -> str:
 def save_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Path:
     """Write a safetensors file, whole or not at all; returns `path`.
 
-    Tensors may be anywhere, non-contiguous or sharing memory; they are not changed. Raises OSError naming the file,
-    the bytes needed and the bytes free; a file already at `path` is then untouched.
+    Equal tensors and metadata give equal bytes (the safetensors library shuffles the metadata). Tensors may be
+    anywhere, non-contiguous or sharing memory; they are not changed. Raises OSError naming the file, the bytes needed
+    and the bytes free; a file already at `path` is then untouched.
     """
-    ready = _independent(tensors)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in ready.values())
-    return write_file(path, lambda temporary: _write(temporary, ready, dict(metadata)), size)
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # widest first: all stay aligned
+    header = _header({name: tensors[name] for name in names}, metadata)
+    size = len(header) + sum(_bytes_in(tensor) for tensor in tensors.values())
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.write(header)
+            for name in names:
+                file.write(_raw(tensors[name]))
+
+    return write_file(path, write, size)
 
 
-def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+_FORMAT_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
-    try:
-        save_file(tensors, str(path), metadata)
-    except SafetensorError as error:  # the library hides the operating system's error number in its text
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number.group(1)) if number else errno.EIO, str(error)) from error
 
-
-def _independent(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return contiguous CPU tensors, no two in the same memory (the format stores each name once)."""
-    ready: dict[str, torch.Tensor] = {}
-    storages: set[int] = set()
+def _header(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the length and the JSON header of a file that holds `tensors` in their order, padded to 8 bytes."""
+    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    start = 0
     for name, tensor in tensors.items():
-        plain = tensor.detach().to("cpu").contiguous()
-        storage = plain.untyped_storage().data_ptr()
-        if storage in storages:
-            plain = plain.clone()
-        storages.add(storage)
-        ready[name] = plain
-    return ready
+        if tensor.dtype not in _FORMAT_DTYPES:
+            raise ValueError(f"{name}: got {tensor.dtype}, allowed {list(map(str, _FORMAT_DTYPES))}, convert it first")
+        end = start + _bytes_in(tensor)
+        entries[name] = {
+            "dtype": _FORMAT_DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def _bytes_in(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _raw(tensor: torch.Tensor) -> memoryview:
+    """Return the tensor's bytes in row-major order (the format is little-endian, as is every machine torch runs on)."""
+    plain = tensor.detach().to("cpu").contiguous().reshape(-1)
+    return memoryview(plain.view(torch.uint8).numpy())
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
