@@ -7,9 +7,10 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,8 @@ for _name, _value in {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "OMP_WAIT_P
 _prepare_comfyui()
 _register_pack()
 
+from comfy_server import ComfyServer  # noqa: E402  (scripts/ is on the path only now)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_torch_thread() -> None:
@@ -86,3 +89,20 @@ def unchanged_random_state() -> Iterator[None]:
     assert torch.equal(before[0], torch.random.get_rng_state()), "torch's global generator moved"
     assert before[1] == np.random.get_state()[1].tobytes(), "NumPy's global generator moved"
     assert before[2] == random.getstate(), "Python's global generator moved"
+
+
+@pytest.fixture(scope="session")
+def comfy_server() -> Callable[..., ComfyServer]:
+    """A function that makes a server (not started) with our pack: ``comfy_server(base_folder, arguments=(...))``."""
+
+    def make(base: Path, **settings: Any) -> ComfyServer:
+        return ComfyServer(_comfyui_path(), sys.executable, base, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(comfy_server: Callable[..., ComfyServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A running server with our pack, one per test process; its folder is `server.base`."""
+    with comfy_server(tmp_path_factory.mktemp("comfyui")) as running:
+        yield running

@@ -2,9 +2,8 @@
 
 from typing import Any, Literal
 
-import comfy.model_management
+import comfy.model_base
 import comfy.model_patcher
-import comfy.sd
 import comfy.supported_models
 import torch
 from comfy.model_patcher import ModelPatcher
