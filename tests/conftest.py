@@ -61,11 +61,11 @@ from comfy_server import ComfyServer  # noqa: E402  (scripts/ is on the path onl
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_torch_thread() -> None:
-    """Two workers with two threads each on two cores are twenty times slower than one thread each."""
+def torch_threads() -> None:
+    """One thread per parallel worker: two workers with two threads each on two cores are twenty times slower."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
