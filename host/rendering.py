@@ -106,3 +106,18 @@ def kept_generators() -> Iterator[None]:
 
 def _raise_if_interrupted(step: int, x0: torch.Tensor, x: torch.Tensor, total_steps: int) -> None:
     comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def with_clip_layer(clip: Any, layer: int | None) -> Any:
+    """Return a CLIP that takes its conditioning from `layer`, as CLIP Set Last Layer does; None leaves it alone."""
+    if layer is None or clip is None:
+        return clip
+    changed = clip.clone()
+    changed.clip_layer(layer)
+    return changed
+
+
+def text_encoder_changed(before: Any, after: Any) -> bool:
+    """Say whether a LoRA loader put patches on the CLIP `after` that `before` does not have."""
+    counts = [{key: len(patches) for key, patches in clip.patcher.patches.items()} for clip in (before, after)]
+    return counts[0] != counts[1]

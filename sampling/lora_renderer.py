@@ -1,0 +1,75 @@
+"""Renders cells with ComfyUI: a run's LoRA files put on a MODEL and CLIP, merged as Load LoRA does."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..host.lora_keys import apply_lora
+from ..host.rendering import encode_prompt, render, text_encoder_changed, with_clip_layer
+from ..training.lora_file import load_safetensors
+from .plan import BASE, Cell
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """MODEL and CLIP with one LoRA merged, or without. text_state: see `sampling.sweep.Prepared`."""
+
+    model: Any
+    clip: Any
+    vae: Any
+    text_state: Hashable
+
+    def encode(self, prompt: str) -> Any:
+        """Return CONDITIONING, prompt syntax on."""
+        return encode_prompt(self.clip, prompt)
+
+    def render(self, cell: Cell, positive: Any, negative: Any) -> NDArray[np.floating[Any]]:
+        """Return the picture, float [H, W, 3] in 0..1; the first frame of a video model."""
+        width, height = cell.size
+        pictures = render(
+            self.model,
+            self.vae,
+            positive,
+            negative,
+            width=width,
+            height=height,
+            seed=cell.seed,
+            steps=cell.steps,
+            cfg=cell.cfg,
+            sampler=cell.sampler,
+            scheduler=cell.scheduler,
+        )
+        pixels: NDArray[np.floating[Any]] = pictures[0].float().cpu().numpy()
+        return pixels
+
+
+class LoraRenderer:
+    """The renderer of a run. The MODEL, CLIP and VAE given in are not changed: LoRAs go on clones of them."""
+
+    def __init__(self, model: Any, clip: Any, vae: Any, checkpoints: Mapping[int, Path], clip_layer: int | None):
+        """checkpoints: step -> LoRA file. clip_layer: the run's clip skip; None keeps the CLIP's own."""
+        self._model, self._vae = model, vae
+        self.clip = with_clip_layer(clip, clip_layer)
+        self._checkpoints = dict(checkpoints)
+        self._read: tuple[int, dict[str, torch.Tensor]] | None = None
+
+    def prepare(self, checkpoint: int, strength: float) -> PreparedModel:
+        """Return the model with the LoRA of a step at a strength; step 0 is the base.
+
+        Raises ValueError when the file does not belong to this MODEL.
+        """
+        if checkpoint == BASE:
+            return PreparedModel(self._model, self.clip, self._vae, "base")
+        model, clip = apply_lora(self._model, self.clip, self._tensors(checkpoint), strength, strength)
+        changed = text_encoder_changed(self.clip, clip)
+        return PreparedModel(model, clip, self._vae, (checkpoint, strength) if changed else "base")
+
+    def _tensors(self, checkpoint: int) -> dict[str, torch.Tensor]:
+        if self._read is None or self._read[0] != checkpoint:
+            self._read = checkpoint, load_safetensors(self._checkpoints[checkpoint])[0]
+        return self._read[1]
