@@ -28,5 +28,7 @@ def supported_comfyui() -> bool:
     if parse_version(found) >= MINIMUM:
         return True
     needed = ".".join(map(str, MINIMUM))
-    logging.error("Glitch LoRA needs ComfyUI %s or newer, this is %s: its nodes are not loaded. Update ComfyUI.", needed, found)
+    logging.error(
+        "Glitch LoRA needs ComfyUI %s or newer, this is %s: its nodes are not loaded. Update ComfyUI.", needed, found
+    )
     return False

@@ -166,8 +166,8 @@ def _make(folder: Path, files: list[Path], say: Callable[[str], None]) -> Enviro
 def _steps(folder: Path, made: Environment, files: list[Path]) -> list[_Step]:
     def install(*requirements: Path | str) -> Callable[[], None]:
         # Torch's pins stand in every call, so that no requirement moves it.
-        command = [made.python, "-m", "pip", "install", *_QUIET_PIP, *TORCH, *requirements]
-        return lambda: _run(f"install {' '.join(map(str, requirements)) or 'torch'}", command)
+        command: list[Path | str] = [made.python, "-m", "pip", "install", *_QUIET_PIP, *TORCH, *requirements]
+        return lambda: _run(f"install {requirements[-1] if requirements else 'torch'}", command)
 
     return [
         _Step("python", "make a Python environment", lambda: _make_venv(folder / "venv")),

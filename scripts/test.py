@@ -58,18 +58,21 @@ def install_browser() -> str | None:
     may = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")
     if may:
         _say("Installing Chromium for the browser tests")
-        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        variables = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update"], env=variables, **quiet)
-        done = subprocess.run(
-            ["apt-get", "install", "-y", "--no-install-recommends", "chromium"], env=variables, **quiet
-        )
+        _apt_get("update")
+        done = _apt_get("install", "-y", "--no-install-recommends", "chromium")
         if done.returncode:
             _say("apt-get could not install Chromium:\n" + "\n".join(done.stdout.splitlines()[-10:]))
     found = find_browser()
     if not found and os.environ.get("CI", "").lower() in ("1", "true"):
         raise SetupError("browser: got none, needed Chromium or Chrome on a build machine, install it there")
     return found
+
+
+def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(
+        ["apt-get", *arguments], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def _whole_suite(environment: Environment, variables: dict[str, str]) -> int:
