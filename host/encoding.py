@@ -1,0 +1,50 @@
+"""Captions and pictures through the graph's own CLIP and VAE."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..training.conditioning import TextConditioning
+
+
+def encode_text(clip: Any, text: str, prompt_syntax: bool = False) -> TextConditioning:
+    """Return what ComfyUI's CLIPTextEncode gives for `text`, whole, however many windows it spans.
+
+    prompt_syntax: read ``(word:1.2)`` as weights; otherwise brackets and colons are ordinary characters.
+    The tensors lie on the host's intermediate device.
+    """
+    tokens = clip.tokenize(text) if prompt_syntax else clip.tokenize(text, disable_weights=True)
+    encoded = clip.encode_from_tokens_scheduled(tokens)
+    cross_attn, extras = encoded[0]
+    return TextConditioning(cross_attn, {name: value for name, value in extras.items() if value is not None})
+
+
+def encode_image(vae: Any, image: Image.Image) -> Tensor:
+    """Return the VAE's latent [1, C, H/8, W/8] of an RGB picture, as ComfyUI's VAEEncode gives it (not yet scaled)."""
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None]  # [1, H, W, 3], 0..1
+    return vae.encode(pixels)
+
+
+def clip_skip(clip: Any) -> int | None:
+    """Return the layer CLIPSetLastLayer chose (-2 is "clip skip 2"), or None for the encoder's own default."""
+    return clip.layer_idx
+
+
+def with_clip_skip(clip: Any, layer: int | None) -> Any:
+    """Return a CLIP that stops at `layer`, as CLIPSetLastLayer does; the one given in stays as it is."""
+    if layer is None or layer == clip.layer_idx:
+        return clip
+    skipped = clip.clone()
+    skipped.clip_layer(layer)
+    return skipped
+
+
+def free_encoders() -> None:
+    """Take text encoder and VAE off the device: the training needs the memory."""
+    import comfy.model_management
+
+    comfy.model_management.unload_all_models()
+    comfy.model_management.soft_empty_cache()

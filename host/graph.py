@@ -1,0 +1,116 @@
+"""The graph's MODEL, CLIP and VAE as the trainer uses them."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..training.conditioning import TextConditioning
+from ..training.recipe import SampleSettings
+from .encoding import clip_skip, encode_image, encode_text, free_encoders
+from .families import family_of
+from .identity import clip_identity, model_identity, vae_identity
+from .models import TrainingModel, private_model
+from .progress import Interrupted
+from .rendering import encode_prompt, render
+
+
+class GraphEncoders:
+    """CLIP and VAE, encoding for training."""
+
+    def __init__(self, clip: Any, vae: Any, prompt_syntax: bool) -> None:
+        self._clip, self._vae, self._prompt_syntax = clip, vae, prompt_syntax
+
+    def encode_image(self, image: Image.Image) -> Tensor:
+        """Return the unscaled latent [1, C, h, w]."""
+        return encode_image(self._vae, image)
+
+    def encode_text(self, text: str) -> TextConditioning:
+        """Return the caption's conditioning."""
+        return encode_text(self._clip, text, self._prompt_syntax)
+
+    def free(self) -> None:
+        """Take both off the device."""
+        free_encoders()
+
+
+class TrainingPreviews:
+    """Sample pictures from the model that is being trained; its prompts are encoded once, before training."""
+
+    def __init__(self, model: TrainingModel, clip: Any, vae: Any, settings: SampleSettings) -> None:
+        self._model, self._vae = model, vae
+        wanted = settings.prompts if settings.every else ()
+        self._positive = [encode_prompt(clip, prompt) for prompt in wanted]
+        self._negative = encode_prompt(clip, settings.negative) if wanted else None
+
+    def render(self, settings: SampleSettings) -> list[Image.Image]:
+        """Return one RGB picture per prompt, with the network as it is now."""
+        return [_to_image(self._picture(positive, settings)) for positive in self._positive]
+
+    def _picture(self, positive: Any, settings: SampleSettings) -> Tensor:
+        return render(
+            self._model.patcher,
+            self._vae,
+            positive,
+            self._negative or [],
+            width=settings.width,
+            height=settings.height,
+            seed=settings.seed,
+            steps=settings.steps,
+            cfg=settings.cfg,
+            sampler=settings.sampler,
+            scheduler=settings.scheduler,
+        )
+
+
+class ComfyGraph:
+    """MODEL, CLIP and VAE from the wires; nothing done through this changes them."""
+
+    interrupted = Interrupted
+
+    def __init__(self, model: Any, clip: Any, vae: Any) -> None:
+        self._model, self._clip, self._vae = model, clip, vae
+
+    @property
+    def family(self) -> str:
+        """Name of the model's family. Raises ValueError for one that is not supported."""
+        return family_of(self._model).name
+
+    @property
+    def clip_skip(self) -> int | None:
+        """The CLIP layer in use, None for the encoder's own."""
+        return clip_skip(self._clip)
+
+    @property
+    def base_model(self) -> str:
+        """File name of the checkpoint, or the model's class where the loader left none."""
+        files = self.identities()["model"].get("weights", {}).get("files") or []
+        return str(files[0]["name"]) if files else type(self._model.model).__name__
+
+    def identities(self) -> dict[str, Any]:
+        """Return JSON values that name the weights of model, clip and vae and what is patched on them."""
+        return {
+            "model": model_identity(self._model),
+            "clip": clip_identity(self._clip),
+            "vae": vae_identity(self._vae),
+        }
+
+    def encoders(self, prompt_syntax: bool) -> GraphEncoders:
+        """Return CLIP and VAE for encoding a dataset."""
+        return GraphEncoders(self._clip, self._vae, prompt_syntax)
+
+    def trainable(self, precision: str) -> AbstractContextManager[TrainingModel]:
+        """Return a context with a private, trainable copy of the MODEL."""
+        return private_model(self._model, precision)
+
+    def previewer(self, model: Any, settings: SampleSettings) -> TrainingPreviews:
+        """Return what draws the recipe's samples with `model`, the private copy."""
+        return TrainingPreviews(model, self._clip, self._vae, settings)
+
+
+def _to_image(picture: Tensor) -> Image.Image:
+    return Image.fromarray((picture[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().astype(np.uint8))
+

@@ -1,0 +1,184 @@
+"""The dataset through the VAE and the text encoder, once, before the first step.
+
+Random crops, flips and partial caption dropout are met by a few pre-encoded variants per item. Equal pictures and
+equal captions are encoded once: they are known by their content.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ..dataset.captions import drop_parts
+from ..dataset.dataset import Dataset
+from ..dataset.seeds import generator
+from .conditioning import SizeConditioning, TextConditioning
+from .model import Encoders, Events
+from .recipe import Recipe
+from .store import Store
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """One variant of one item. latent: [1, C, h, w] as the VAE gave it, not yet scaled."""
+
+    latent: Tensor
+    text: TextConditioning
+    size: SizeConditioning
+
+
+@dataclass(frozen=True)
+class _Entry:
+    latent_key: str
+    text_key: str
+    latent_shape: tuple[int, ...]
+    size: SizeConditioning
+    caption: str
+
+
+class EncodedDataset:
+    """Every item's variants, encoded, behind a store."""
+
+    def __init__(
+        self,
+        entries: tuple[tuple[_Entry, ...], ...],
+        order: tuple[int, ...],
+        names: tuple[str, ...],
+        empty_key: str,
+        store: Store,
+        rebuild: Callable[[dict[str, Tensor]], TextConditioning],
+    ) -> None:
+        self._entries = entries
+        self._store = store
+        self._empty_key = empty_key
+        self._rebuild = rebuild
+        self.order = order
+        self.names = names
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Per item the latent's shape: what batch mates must share."""
+        return tuple(variants[0].latent_shape for variants in self._entries)
+
+    @property
+    def variants(self) -> tuple[int, ...]:
+        """Per item the number of variants."""
+        return tuple(len(variants) for variants in self._entries)
+
+    def sample(self, item: int, variant: int, without_caption: bool = False) -> EncodedSample:
+        """Return a variant; `without_caption` gives it the empty caption's conditioning."""
+        entry = self._entries[item][variant]
+        latent = self._held(entry.latent_key)["latent"]
+        text = self._rebuild(self._held(self._empty_key if without_caption else entry.text_key))
+        return EncodedSample(latent, text, entry.size)
+
+    def caption(self, item: int, variant: int) -> str:
+        """Return the caption a variant was encoded with."""
+        return self._entries[item][variant].caption
+
+    def largest(self) -> int:
+        """Return the item with the largest latent."""
+        return max(range(len(self._entries)), key=lambda item: int(np.prod(self.groups[item])))
+
+    def _held(self, key: str) -> dict[str, Tensor]:
+        tensors = self._store.get(key)
+        if tensors is None:
+            raise RuntimeError(
+                f"encoded dataset: got no readable entry {key[:12]} in the cache any more, "
+                "allowed is a cache that stays until the training ends, queue again to encode it anew"
+            )
+        return tensors
+
+
+def encode_dataset(
+    dataset: Dataset, encoders: Encoders, recipe: Recipe, identities: dict[str, Any], store: Store, events: Events
+) -> EncodedDataset:
+    """Return `dataset` encoded with the recipe's variants.
+
+    identities: names the weights of ``"vae"`` and ``"clip"``; part of the content keys. Raises ValueError for an empty
+    dataset, for a picture smaller than the VAE can take and for variants of different sizes.
+    """
+    dataset.require_items()
+    encoding = _Encoding(encoders, recipe, identities, store)
+    count = recipe.variants if dataset.varies or recipe.partial_caption_dropout else 1
+    entries = []
+    for index in range(len(dataset)):
+        events.check()
+        events.status(f"Encoding picture {index + 1} of {len(dataset)}")
+        entries.append(tuple(encoding.entry(dataset, index, variant) for variant in range(count)))
+        _require_one_size(dataset.items[index].name, entries[-1])
+    empty_key = encoding.text("")
+    names = tuple(item.name for item in dataset.items)
+    return EncodedDataset(tuple(entries), dataset.entries, names, empty_key, store, _text_from_tensors)
+
+
+class _Encoding:
+    def __init__(self, encoders: Encoders, recipe: Recipe, identities: dict[str, Any], store: Store) -> None:
+        self._encoders = encoders
+        self._recipe = recipe
+        self._store = store
+        self._vae = json.dumps(identities["vae"], sort_keys=True)
+        self._clip = json.dumps([identities["clip"], recipe.prompt_syntax], sort_keys=True)
+
+    def entry(self, dataset: Dataset, index: int, variant: int) -> _Entry:
+        sample = dataset.sample(index, variant)
+        name, key = dataset.items[index].name, dataset.items[index].key
+        caption = sample.caption
+        if self._recipe.partial_caption_dropout:
+            random = generator(self._recipe.seed, "partial_caption_dropout", key, variant)
+            caption = drop_parts(caption, sample.trigger, self._recipe.partial_caption_dropout, random)
+        latent_key, shape = self.image(name, sample.image)
+        size = SizeConditioning(sample.original_size, sample.crop, sample.image.size)
+        return _Entry(latent_key, self.text(caption), shape, size, caption)
+
+    def image(self, name: str, image: Image.Image) -> tuple[str, tuple[int, ...]]:
+        width, height = image.size
+        if width % 8 or height % 8 or min(width, height) < 16:
+            raise ValueError(
+                f"{name}: got a picture of {width}x{height}, allowed sides that are multiples of 8 and at least 16, "
+                "put Frame Dataset after everything that changes the size"
+            )
+        key = _content_key("image", self._vae, image.size, image.tobytes())
+        held = self._store.get(key)
+        if held is None:
+            held = {"latent": self._encoders.encode_image(image).to("cpu")}
+            self._store.put(key, held)
+        return key, tuple(held["latent"].shape)
+
+    def text(self, caption: str) -> str:
+        key = _content_key("text", self._clip, caption)
+        if self._store.get(key) is None:
+            self._store.put(key, _text_to_tensors(self._encoders.encode_text(caption)))
+        return key
+
+
+def _text_to_tensors(text: TextConditioning) -> dict[str, Tensor]:
+    extras = {f"extra.{name}": value.to("cpu") for name, value in text.extras.items() if isinstance(value, Tensor)}
+    return {"cross_attn": text.cross_attn.to("cpu"), **extras}
+
+
+def _text_from_tensors(tensors: dict[str, Tensor]) -> TextConditioning:
+    extras = {name.removeprefix("extra."): value for name, value in tensors.items() if name.startswith("extra.")}
+    return TextConditioning(tensors["cross_attn"], extras)
+
+
+def _content_key(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _require_one_size(name: str, variants: tuple[_Entry, ...]) -> None:
+    shapes = sorted({entry.latent_shape for entry in variants})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{name}: got variants of different sizes {shapes}, allowed one size per picture, "
+            "put Frame Dataset after the step that changes the size at random"
+        )

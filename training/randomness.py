@@ -1,0 +1,48 @@
+"""Random numbers that are a function of what they are for, and generators left as they were found."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..dataset.seeds import derive_seed
+
+
+@contextmanager
+def seeded(seed: int, *purpose: object) -> Iterator[None]:
+    """Let code that reads torch's global generators (initialisers, dropout) draw from (seed, purpose) here.
+
+    The generators of the CPU and of every CUDA device are as before afterwards, also after an error or interrupt.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(derive_seed(seed, *purpose))
+        yield
+
+
+@contextmanager
+def preserved_generators() -> Iterator[None]:
+    """Leave torch's, CUDA's, NumPy's and Python's global generators as they are, whatever runs inside."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def normal(shape: tuple[int, ...], seed: int, *purpose: object) -> Tensor:
+    """Return standard normal fp32 noise on the CPU, so that every device trains on the same numbers."""
+    return torch.randn(shape, generator=_generator(seed, *purpose))
+
+
+def uniform(count: int, seed: int, *purpose: object) -> Tensor:
+    """Return `count` draws from [0, 1), fp32, on the CPU."""
+    return torch.rand(count, generator=_generator(seed, *purpose))
+
+
+def _generator(seed: int, *purpose: object) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(seed, *purpose))

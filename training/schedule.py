@@ -1,0 +1,27 @@
+"""Learning rate as a function of the step alone, so that resuming needs no scheduler state."""
+
+import math
+from typing import Literal
+
+
+def learning_rate_factor(
+    schedule: Literal["constant", "cosine", "linear"], step: int, total_steps: int, warmup_steps: int
+) -> float:
+    """Return what the peak rate is multiplied by for the update number `step` (0-based), 0..1.
+
+    Linear warm-up over `warmup_steps`, then constant, half a cosine down to 0 or a straight line down to 0 over the
+    remaining steps. The same values as diffusers' ``get_scheduler`` for these names.
+    """
+    if step < warmup_steps:
+        return step / max(1, warmup_steps)
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    if schedule == "linear":
+        return max(0.0, 1.0 - progress)
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def depends_on_length(schedule: str) -> bool:
+    """Say whether a longer training would have used other rates: then it cannot simply be continued."""
+    return schedule != "constant"

@@ -1,0 +1,332 @@
+"""One queueing of a training: find what is already there, train what is missing, hand over the run."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from ..dataset.dataset import Dataset
+from .adapters import LoraAdapters
+from .batches import BatchOrder
+from .encode import EncodedDataset, encode_dataset
+from .key import NUMERICS_VERSION, run_key
+from .lora_file import DTYPES, FAMILY_WORDS, lora_metadata, lora_state_dict
+from .loop import NotFinite, StepRecord, Training
+from .model import Encoders, Events, Previewer, TrainableModel
+from .plan import Plan, duration, explained_memory_errors, make_plan, measured
+from .randomness import preserved_generators
+from .recipe import Recipe, SampleSettings
+from .run import Run, RunWriter, find_run
+from .store import DiskStore, RamStore, Store
+
+Mode = Literal["train", "reuse only", "steps per queue"]
+
+# metadata standards' words for our own
+_PREDICTION_WORDS = {"epsilon": "epsilon", "v_prediction": "v", "flow": "flow"}
+
+
+class Graph(Protocol):
+    """The MODEL, CLIP and VAE of the graph, and the host around them."""
+
+    interrupted: type[BaseException]
+
+    @property
+    def family(self) -> str: ...
+    @property
+    def clip_skip(self) -> int | None: ...
+    @property
+    def base_model(self) -> str: ...
+    def identities(self) -> dict[str, Any]: ...
+    def encoders(self, prompt_syntax: bool) -> Encoders: ...
+    def trainable(self, precision: str) -> AbstractContextManager[TrainableModel]: ...
+    def previewer(self, model: Any, settings: SampleSettings) -> Previewer: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """Where a run lives and how far this queueing may take it.
+
+    name: of the run. root: folder of all runs. loras_folder: where the final checkpoint is published.
+    cache_folder: of the disk cache. mode: train to the end, never train, or train `steps_per_queue` at most.
+    keep_on_cancel: a Cancel saves and hands over the last checkpoint instead of stopping the graph.
+    extra: JSON values for config.json (workflow, versions); outside the key.
+    """
+
+    name: str
+    root: Path
+    loras_folder: Path
+    cache_folder: Path
+    mode: Mode = "train"
+    steps_per_queue: int = 0
+    keep_on_cancel: bool = False
+    extra: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """run: the folder. step: of the checkpoint handed over. total_steps: where the recipe ends. report: for people."""
+
+    run: Run
+    step: int
+    total_steps: int
+    report: str
+
+
+def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, events: Events) -> Outcome:
+    """Return the run of `recipe` on `dataset`, trained as far as the request asks.
+
+    A run that is already there is found by its content key and returned at once; an unfinished one goes on where it
+    stopped. Raises ValueError for input that cannot be trained on, the host's interrupt on Cancel (after saving), and
+    `NotFinite`. MODEL, CLIP, VAE and the global random generators are as they were, whatever happens.
+    """
+    dataset.require_items()
+    total = total_steps(dataset, recipe)
+    identities = graph.identities()
+    key = run_key(identities, dataset, recipe)
+    found = find_run(request.root, key)
+    finished = _finished(found, total) if found else None
+    if finished:
+        return finished
+    if request.mode == "reuse only":
+        return _reuse(found, total)
+    config = _config(graph, dataset, recipe, identities, total) | (request.extra or {})
+    writer = RunWriter.create(request.root, key, request.name, config)
+    # ComfyUI runs nodes in inference mode; a tensor made there can never take part in a backward pass.
+    with torch.inference_mode(False), preserved_generators():
+        _Session(graph, dataset, recipe, request, events, writer, identities, total).run()
+    return _hand_over(writer.run, total)
+
+
+def total_steps(dataset: Dataset, recipe: Recipe) -> int:
+    """Return the number of optimizer updates `recipe` asks for on `dataset`."""
+    if not recipe.epochs:
+        return recipe.steps
+    sizes = tuple(dataset.framed_size(index) for index in range(len(dataset)))
+    order = BatchOrder(dataset.entries, sizes, (1,) * len(sizes), recipe.batch_size, recipe.seed)
+    return max(1, -(-order.per_epoch * recipe.epochs // recipe.grad_accumulation_steps))
+
+
+class _Session:
+    def __init__(
+        self,
+        graph: Graph,
+        dataset: Dataset,
+        recipe: Recipe,
+        request: Request,
+        events: Events,
+        writer: RunWriter,
+        identities: dict[str, Any],
+        total: int,
+    ) -> None:
+        self._graph = graph
+        self._dataset = dataset
+        self._recipe = recipe
+        self._request = request
+        self._events = events
+        self._writer = writer
+        self._identities = identities
+        self._total = total
+        self._seconds = list[float]()
+
+    def run(self) -> None:
+        """Train from the last saved state to where this queueing may go."""
+        recipe = self._recipe
+        encoders = self._graph.encoders(recipe.prompt_syntax)
+        with torch.no_grad():
+            data = encode_dataset(self._dataset, encoders, recipe, self._identities, self._store(), self._events)
+        with self._graph.trainable(recipe.precision) as model:
+            with torch.no_grad():
+                previewer = self._graph.previewer(model, recipe.samples)
+            encoders.free()
+            self._names = model.lora_names()
+            adapters = LoraAdapters(
+                model.network,
+                model.layers(recipe.target_modules),
+                rank=recipe.rank,
+                alpha=recipe.alpha,
+                dropout=recipe.lora_dropout,
+                seed=recipe.seed,
+            )
+            model.adapters_changed()
+            self._adapters = adapters
+            self._prediction = model.prediction
+            self._previewer = previewer
+            self._resolution = _resolution(data)
+            with torch.enable_grad():
+                self._train(model, Training(model, adapters, data, recipe, self._total), data)
+
+    def _train(self, model: TrainableModel, training: Training, data: EncodedDataset) -> None:
+        done = self._resume(training)
+        until = self._until(done)
+        self._tell_plan(self._probe(model, training, data, done, until))
+        self._until_step = until
+        with self._saved_on_the_way_out(training):
+            training.run(until, lambda record: self._after_step(training, record))
+            self._save(training)
+        if until == self._total:
+            self._writer.publish(until, self._request.loras_folder)
+
+    def _resume(self, training: Training) -> int:
+        state = self._writer.load_state()
+        if state is not None:
+            training.load_state(*state)
+            self._events.status(f"Going on from step {training.step}")
+        self._writer.truncate_metrics(training.step)
+        return training.step
+
+    def _until(self, done: int) -> int:
+        if self._request.mode == "steps per queue":
+            return min(self._total, done + max(1, self._request.steps_per_queue))
+        return self._total
+
+    def _probe(self, model: TrainableModel, training: Training, data: EncodedDataset, done: int, until: int) -> Plan:
+        self._events.status("Measuring one step on the largest pictures")
+        with measured(model.device) as probe, explained_memory_errors(self._recipe):
+            training.probe(data.largest())
+        parameters = sum(p.numel() for p in self._adapters.named_parameters().values())
+        return make_plan(self._recipe, parameters, done, until, self._total, probe, model.device)
+
+    def _tell_plan(self, plan: Plan) -> None:
+        plan.require_disk(self._writer.run.folder)
+        self._events.status(plan.text())
+
+    def _after_step(self, training: Training, record: StepRecord) -> None:
+        self._writer.append_metrics(record.to_json())
+        self._seconds = [*self._seconds[-19:], record.seconds]
+        self._events.step(record.step, self._line(record))
+        if self._recipe.checkpoint_every and record.step % self._recipe.checkpoint_every == 0:
+            self._save(training)
+        if self._recipe.samples.every and record.step % self._recipe.samples.every == 0:
+            self._preview(record.step)
+        self._events.check()
+
+    def _line(self, record: StepRecord) -> str:
+        each = sum(self._seconds) / len(self._seconds)
+        left = duration(each * (self._until_step - record.step))
+        return (
+            f"Step {record.step}/{self._total} · loss {record.loss:.4f} · {1 / max(each, 1e-9):.2f} steps/s · {left} left"
+        )
+
+    def _preview(self, step: int) -> None:
+        self._adapters.train(False)
+        with torch.no_grad():
+            images = self._previewer.render(self._recipe.samples)
+        for index, image in enumerate(images):
+            prompt = self._recipe.samples.prompts[index]
+            self._writer.save_sample(step, index, image, {"step": str(step), "prompt": prompt})
+            self._events.preview(step, image)
+
+    @contextlib.contextmanager
+    def _saved_on_the_way_out(self, training: Training) -> Iterator[None]:
+        """Save a resumable state when a Cancel or an error ends the loop between two updates."""
+        try:
+            yield
+        except NotFinite:
+            # The weights before the bad update are the last finite ones; a state would only run into it again.
+            self._save_checkpoint(training.step)
+            raise
+        except BaseException as error:
+            if training.settled:
+                self._save(training)
+            if not (self._request.keep_on_cancel and isinstance(error, self._graph.interrupted)):
+                raise
+
+    def _save(self, training: Training) -> None:
+        """Write the checkpoint and the state of this step, unless this step was already saved or is the start."""
+        if training.step == 0:
+            return
+        self._save_checkpoint(training.step)
+        self._writer.save_state(training.step, *training.state())
+
+    def _save_checkpoint(self, step: int) -> None:
+        path = self._writer.checkpoint_path(step)
+        if step == 0 or path.exists():
+            return
+        style = FAMILY_WORDS[self._graph.family].style
+        dtype = DTYPES[self._recipe.save_dtype]
+        tensors = lora_state_dict(self._adapters.exported(), self._names, style, dtype)
+        metadata = lora_metadata(
+            name=self._writer.run.name,
+            step=step,
+            family=self._graph.family,
+            recipe=self._recipe,
+            trigger=self._dataset.trigger,
+            dataset_fingerprint=self._dataset.fingerprint,
+            base_model=self._graph.base_model,
+            resolution=self._resolution,
+            prediction_type=_PREDICTION_WORDS[self._prediction],
+            clip_skip=self._graph.clip_skip,
+            captions=[self._dataset.caption(index) for index in range(len(self._dataset))],
+        )
+        self._writer.save_checkpoint(step, tensors, metadata)
+
+    def _store(self) -> Store:
+        return DiskStore(self._request.cache_folder) if self._recipe.cache_in == "disk" else RamStore()
+
+
+def _resolution(data: EncodedDataset) -> tuple[int, int]:
+    return data.sample(data.largest(), 0).size.target
+
+
+def _config(
+    graph: Graph, dataset: Dataset, recipe: Recipe, identities: dict[str, Any], total: int
+) -> dict[str, Any]:
+    return {
+        "numerics_version": NUMERICS_VERSION,
+        "family": graph.family,
+        "base_model": graph.base_model,
+        "models": identities,
+        "clip_skip": graph.clip_skip,
+        "trigger": dataset.trigger,
+        "dataset_fingerprint": dataset.fingerprint,
+        "dataset": [
+            {"name": item.name, "key": item.key, "caption": dataset.caption(index), "repeats": item.repeats}
+            for index, item in enumerate(dataset.items)
+        ],
+        "steps_applied": [step.describe() for step in dataset.steps],
+        "recipe": recipe.to_json(),
+        "total_steps": total,
+    }
+
+
+def _finished(run: Run, total: int) -> Outcome | None:
+    """Return the outcome of a run that already has what was asked for."""
+    steps = [checkpoint.step for checkpoint in run.checkpoints()]
+    if total in steps:
+        return Outcome(run, total, total, f"Reused run {run.name}: step {total} is already trained.")
+    beyond = [step for step in steps if step > total]
+    earlier = [step for step in steps if step < total]
+    if beyond and earlier:
+        step = max(earlier)
+        report = (
+            f"Reused run {run.name}: it is trained to step {max(beyond)} and has no checkpoint at {total}; "
+            f"step {step} is handed over. Set checkpoint_every so that {total} is one of its multiples to get it."
+        )
+        return Outcome(run, step, total, report)
+    return None
+
+
+def _reuse(run: Run | None, total: int) -> Outcome:
+    last = run.last_checkpoint() if run else None
+    if run is None or last is None:
+        raise ValueError(
+            "mode: got 'reuse only' and no run of exactly this dataset, recipe and models, "
+            "allowed is a run that was trained before, set mode to 'train' to train it now"
+        )
+    return Outcome(run, last.step, total, f"Reused run {run.name} at step {last.step} of {total}, as mode asks.")
+
+
+def _hand_over(run: Run, total: int) -> Outcome:
+    last = run.last_checkpoint()
+    if last is None:
+        raise ValueError(
+            f"run: {run.name} has no readable checkpoint ({'; '.join(run.problems()) or 'cancelled before one'}), "
+            "queue again to go on"
+        )
+    state = "complete" if last.step >= total else f"stopped at step {last.step} of {total}; queue again to go on"
+    return Outcome(run, last.step, total, f"Run {run.name}: {state}.")
+
