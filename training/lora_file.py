@@ -251,6 +251,8 @@ def _header(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
     entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     start = 0
     for name, tensor in tensors.items():
+        if name == "__metadata__":
+            raise ValueError(f"{name}: got a tensor of this name, allowed any other, rename it")
         if tensor.dtype not in _FORMAT_DTYPES:
             raise ValueError(f"{name}: got {tensor.dtype}, allowed {list(map(str, _FORMAT_DTYPES))}, convert it first")
         end = start + _bytes_in(tensor)
