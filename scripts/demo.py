@@ -1,0 +1,231 @@
+"""Set everything up and run the pack's main job: photographs in, a LoRA trained, a labelled grid out.
+
+``python3 scripts/demo.py`` starts a ComfyUI server, queues workflows/01-train-and-sweep.json on it, shows its
+progress and prints the grid's path as the last line. ``--ui`` opens the same workflow in the browser instead.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from comfy_server import PACK_NAME, ComfyServer, PromptError, ServerError
+from environment import ROOT, Environment, SetupError, prepare
+
+WORKFLOW = ROOT / "workflows" / "01-train-and-sweep.json"
+STEPS = 24
+# What a processor without a graphics card can do in minutes: smaller pictures, fewer steps and cells. Nothing else
+# of the shipped workflow is changed. Node type, then input name and value.
+SMALLER: dict[str, dict[str, Any]] = {}
+
+
+def main() -> int:
+    """Return 0 when the grid was made or the browser session ended, else 1 with the reason on standard error."""
+    arguments = _arguments()
+    try:
+        environment = prepare(("demo",), say=_say)
+        base = environment.cache / "demo"
+        with _server(environment, base, arguments.output) as server:
+            prompt = _api_form(environment, server.object_info())
+            _lay_out_input(environment, base, prompt, arguments)
+            if arguments.ui:
+                _serve(server)
+                return 0
+            print(_run(server, _lowered(prompt, arguments), arguments.output))
+        return 0
+    except (SetupError, ServerError, PromptError, ValueError) as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Stopped. Run it again to go on where it was.", file=sys.stderr)
+    return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a LoRA on photographs and sweep it, inside ComfyUI.")
+    parser.add_argument("--ui", action="store_true", help="open the workflow in the browser instead of running it")
+    parser.add_argument("--images", type=_folder, help="a folder of your own pictures, captions as .txt beside them")
+    parser.add_argument("--checkpoint", type=_file, help="your own SD1.5 checkpoint, a .safetensors file")
+    parser.add_argument("--steps", type=_positive, default=STEPS, help=f"training steps (default {STEPS})")
+    parser.add_argument("--output", type=Path, help="folder for ComfyUI's output (default: in the cache folder)")
+    return parser.parse_args()
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"got {text!r}, needed a folder of pictures")
+    return path
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"got {text!r}, needed a checkpoint file")
+    return path
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, needed 1 or more")
+    return number
+
+
+def _server(environment: Environment, base: Path, output: Path | None) -> ComfyServer:
+    _say("Starting ComfyUI")
+    options: tuple[str, ...] = ()
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        options = ("--output-directory", str(output.resolve()))
+    printer = _Printer()
+    return ComfyServer(environment.comfyui, environment.python, base, arguments=options, on_event=printer.on_event)
+
+
+def _api_form(environment: Environment, object_info: dict[str, Any]) -> dict[str, Any]:
+    """Return the shipped workflow in API form; the conversion runs in the environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        schema = Path(folder) / "object_info.json"
+        schema.write_text(json.dumps(object_info), encoding="utf-8")
+        return json.loads(_in_environment(environment, "workflow_to_api.py", WORKFLOW, schema))
+
+
+def _in_environment(environment: Environment, script: str, *arguments: Path | str) -> str:
+    command = [str(environment.python), str(ROOT / "scripts" / script), *map(str, arguments)]
+    variables = {name: value for name, value in environment.variables().items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    if done.returncode:
+        last = "\n".join(done.stderr.strip().splitlines()[-10:])
+        raise SetupError(f"{script} failed with exit status {done.returncode}:\n{last}")
+    return done.stdout
+
+
+# What the workflow reads: it stays as it is, so the files get the names that stand in it.
+
+
+def _lay_out_input(environment: Environment, base: Path, prompt: dict[str, Any], arguments: argparse.Namespace) -> None:
+    checkpoint = base / "models" / "checkpoints" / _value(prompt, "CheckpointLoaderSimple", "ckpt_name")
+    dataset = base / "input" / _value(prompt, "GlitchLoadDataset", "folder").removeprefix("input/")
+    _lay_out_checkpoint(environment, checkpoint, arguments.checkpoint)
+    if dataset.exists():
+        shutil.rmtree(dataset)
+    if arguments.images:
+        _say(f"Copying your pictures into {dataset}")
+        shutil.copytree(arguments.images, dataset)
+    else:
+        _say("Training on eight real photographs that come with scikit-image")
+        _in_environment(environment, "demo_photographs.py", dataset)
+
+
+def _lay_out_checkpoint(environment: Environment, wanted: Path, own: Path | None) -> None:
+    """Put the user's checkpoint, or one of random weights, where the workflow expects a checkpoint."""
+    source = own or environment.cache / "random-small.safetensors"
+    if own is None:
+        _say("No --checkpoint given: the model is a network of random weights, so the pictures it makes are noise.")
+        if not source.exists():
+            _say(f"Writing it to {source}")
+            _in_environment(environment, "random_checkpoint.py", source, "small")
+    if wanted.exists() and wanted.samefile(source):
+        return
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    wanted.unlink(missing_ok=True)
+    for link in (wanted.symlink_to, wanted.hardlink_to):
+        try:
+            link(source)
+            return
+        except OSError:
+            continue
+    shutil.copyfile(source, wanted)
+
+
+def _nodes(prompt: dict[str, Any], class_type: str) -> list[dict[str, Any]]:
+    return [node for node in prompt.values() if node["class_type"] == class_type]
+
+
+def _value(prompt: dict[str, Any], class_type: str, name: str) -> str:
+    for node in _nodes(prompt, class_type):
+        value = node["inputs"].get(name)
+        if isinstance(value, str) and value:
+            return value
+    raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, repair the workflow file")
+
+
+def _lowered(prompt: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the workflow with the values of SMALLER and the wanted number of steps."""
+    every = max(1, arguments.steps // 3)
+    changes = {
+        **SMALLER,
+        "GlitchRecipe": {**SMALLER.get("GlitchRecipe", {}), "steps": arguments.steps, "checkpoint_every": every},
+    }
+    for class_type, values in changes.items():
+        nodes = _nodes(prompt, class_type)
+        for name, value in values.items():
+            changed = [node for node in nodes if name in node["inputs"] and not isinstance(node["inputs"][name], list)]
+            if not changed:
+                raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, correct SMALLER in demo.py")
+            for node in changed:
+                node["inputs"][name] = value
+    return prompt
+
+
+# Running
+
+
+class _Printer:
+    """Prints what a run tells: a line per node, and the node's own progress at most once in two seconds."""
+
+    def __init__(self) -> None:
+        self.titles: dict[str, str] = {}
+        self._last_text = ""
+        self._last_time = 0.0
+
+    def on_event(self, kind: str, data: dict[str, Any]) -> None:
+        """Take one message of the server."""
+        if kind == "progress_text":
+            self._tell(data["text"].strip())
+        elif kind == "executing" and data.get("node"):
+            _say(f"Node {data.get('display_node') or data['node']}")
+
+    def _tell(self, text: str) -> None:
+        now = time.monotonic()
+        if text and text != self._last_text and now - self._last_time > 2:
+            _say("  " + text.replace("\n", "\n  "))
+            self._last_text, self._last_time = text, now
+
+
+def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Path:
+    """Queue the workflow, wait for its end and return the path of the grid's first page."""
+    started = time.monotonic()
+    entry = server.queue(prompt, timeout=24 * 3600, workflow=json.loads(WORKFLOW.read_text(encoding="utf-8")))
+    _say(f"Done in {time.monotonic() - started:.0f} s")
+    grids = [number for number, node in prompt.items() if node["class_type"] == "GlitchGrid"]
+    for number in grids:
+        for picture in entry["outputs"].get(number, {}).get("images", ()):
+            folder = output.resolve() if output and picture["type"] == "output" else server.base / picture["type"]
+            return folder / picture["subfolder"] / picture["filename"]
+    raise ValueError(f"{WORKFLOW.name}: no grid came out, see {server.log_path}")
+
+
+def _serve(server: ComfyServer) -> None:
+    """Open the workflow in the browser and keep the server until the user stops it."""
+    address = f"{server.url}/?template={WORKFLOW.stem}&source={PACK_NAME}"
+    _say(f"ComfyUI runs at {address}\nPress Ctrl+C to end it.")
+    if not os.environ.get("GLITCH_NO_BROWSER"):
+        webbrowser.open(address)
+    while True:
+        server.get("/system_stats")
+        time.sleep(2)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
