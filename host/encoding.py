@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..training.conditioning import TextConditioning
+from .images import to_batch
 
 
 def encode_text(clip: Any, text: str, prompt_syntax: bool = False) -> TextConditioning:
@@ -24,8 +23,7 @@ def encode_text(clip: Any, text: str, prompt_syntax: bool = False) -> TextCondit
 
 def encode_image(vae: Any, image: Image.Image) -> Tensor:
     """Return the VAE's latent [1, C, H/8, W/8] of an RGB picture, as ComfyUI's VAEEncode gives it (not yet scaled)."""
-    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None]  # [1, H, W, 3], 0..1
-    return vae.encode(pixels)
+    return vae.encode(to_batch(image))
 
 
 def clip_skip(clip: Any) -> int | None:

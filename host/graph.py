@@ -3,8 +3,6 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -13,6 +11,7 @@ from ..training.recipe import SampleSettings
 from .encoding import clip_skip, encode_image, encode_text, free_encoders
 from .families import family_of
 from .identity import clip_identity, model_identity, vae_identity
+from .images import to_image
 from .models import TrainingModel, private_model
 from .progress import Interrupted
 from .rendering import encode_prompt, render
@@ -47,10 +46,10 @@ class TrainingPreviews:
         self._negative = encode_prompt(clip, settings.negative) if wanted else None
 
     def render(self, settings: SampleSettings) -> list[Image.Image]:
-        """Return one RGB picture per prompt, with the network as it is now."""
-        return [_to_image(self._picture(positive, settings)) for positive in self._positive]
+        """Return one RGB picture per prompt and seed, with the network as it is now."""
+        return [to_image(self._picture(p, seed, settings)) for p in self._positive for seed in settings.seeds]
 
-    def _picture(self, positive: Any, settings: SampleSettings) -> Tensor:
+    def _picture(self, positive: Any, seed: int, settings: SampleSettings) -> Tensor:
         return render(
             self._model.patcher,
             self._vae,
@@ -58,7 +57,7 @@ class TrainingPreviews:
             self._negative or [],
             width=settings.width,
             height=settings.height,
-            seed=settings.seed,
+            seed=seed,
             steps=settings.steps,
             cfg=settings.cfg,
             sampler=settings.sampler,
@@ -109,8 +108,3 @@ class ComfyGraph:
     def previewer(self, model: Any, settings: SampleSettings) -> TrainingPreviews:
         """Return what draws the recipe's samples with `model`, the private copy."""
         return TrainingPreviews(model, self._clip, self._vae, settings)
-
-
-def _to_image(picture: Tensor) -> Image.Image:
-    return Image.fromarray((picture[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().astype(np.uint8))
-

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from glitch_lora.host.encoding import encode_text
 from glitch_lora.host.models import private_model
 from glitch_lora.training.adapters import LoraAdapters
 from glitch_lora.training.conditioning import SizeConditioning
 from glitch_lora.training.objective import loss_per_sample
-from glitch_lora.host.encoding import encode_text
 from tiny_models import tiny_clip, tiny_flux, tiny_sd15, tiny_sdxl
 
 FAMILIES = {

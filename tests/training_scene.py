@@ -74,7 +74,7 @@ class Events:
     def status(self, line: str) -> None:
         self.lines.append(line)
 
-    def step(self, step: int, line: str) -> None:
+    def step(self, step: int, total: int, line: str) -> None:
         self.steps.append(step)
         self.lines.append(line)
 

@@ -46,3 +46,23 @@ def uniform(count: int, seed: int, *purpose: object) -> Tensor:
 
 def _generator(seed: int, *purpose: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
+
+
+@contextmanager
+def deterministic_kernels(enabled: bool) -> Iterator[None]:
+    """While `enabled`, let torch use deterministic kernels only; its settings are as before afterwards.
+
+    Operations that have none warn instead of failing. The CPU's kernels are deterministic anyway.
+    """
+    if not enabled:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = benchmark

@@ -12,16 +12,16 @@ CacheIn = Literal["ram", "disk"]
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """Pictures made while training, one per prompt, all with the same settings.
+    """Pictures made while training, one per prompt and seed, all with the same settings.
 
-    every: steps between previews; 0 makes none. prompts: prompt syntax as in CLIPTextEncode.
-    width, height: pixels. steps: sampler steps. cfg: guidance scale. seed: the same noise for each prompt.
+    every: steps between previews; 0 makes none. prompts: prompt syntax as in CLIPTextEncode. seeds: each prompt is
+    drawn once with each. width, height: pixels. steps: sampler steps. cfg: guidance scale.
     """
 
     every: int = 0
     prompts: tuple[str, ...] = ()
     negative: str = ""
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     width: int = 512
     height: int = 512
     steps: int = 20
@@ -52,6 +52,7 @@ class Recipe:
     precision: autocast dtype of the frozen model; "auto" takes what ComfyUI chose for the device.
     gradient_checkpointing: recompute each block in the backward pass (less memory, more time).
     cache_in: where encoded latents and captions wait.
+    deterministic: let CUDA use only deterministic kernels while training (slower; the CPU always is).
     seed: of adapter initialisation, data order, noise, sigmas and dropout.
     """
 
@@ -77,6 +78,7 @@ class Recipe:
     precision: Precision = "auto"
     gradient_checkpointing: bool = True
     cache_in: CacheIn = "ram"
+    deterministic: bool = False
     seed: int = 0
     samples: SampleSettings = SampleSettings()
 
@@ -94,16 +96,9 @@ class Recipe:
         """Return a copy with other settings, checked again."""
         return replace(self, **settings)
 
-    def total_steps(self, items: int) -> int:
-        """Return the number of optimizer updates for a dataset of `items` entries (repeats counted)."""
-        if not self.epochs:
-            return self.steps
-        per_update = self.batch_size * self.grad_accumulation_steps
-        return max(1, -(-items * self.epochs // per_update))
-
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `Recipe.from_json` reads them back."""
-        return asdict(self) | {"samples": asdict(self.samples) | {"prompts": list(self.samples.prompts)}}
+        return asdict(self) | {"samples": _as_lists(asdict(self.samples))}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Recipe":
@@ -113,8 +108,12 @@ class Recipe:
         if unknown:
             raise ValueError(f"Recipe refused: unknown settings {unknown}, allowed {sorted(known)}, remove them")
         samples = values.get("samples", {})
-        samples = samples | {"prompts": tuple(samples.get("prompts", ()))}
+        samples = {name: tuple(value) if isinstance(value, list) else value for name, value in samples.items()}
         return Recipe(**(values | {"samples": SampleSettings(**samples)}))
+
+
+def _as_lists(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _one_of(literal: Any) -> tuple[str, Any]:

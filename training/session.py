@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from ..dataset.dataset import Dataset
 from .adapters import LoraAdapters
 from .batches import BatchOrder
 from .encode import EncodedDataset, encode_dataset
 from .key import NUMERICS_VERSION, run_key
-from .lora_file import DTYPES, FAMILY_WORDS, lora_metadata, lora_state_dict
 from .loop import NotFinite, StepRecord, Training
+from .lora_file import DTYPES, FAMILY_WORDS, load_safetensors, lora_metadata, lora_state_dict
 from .model import Encoders, Events, Previewer, TrainableModel
 from .plan import Plan, duration, explained_memory_errors, make_plan, measured
-from .randomness import preserved_generators
+from .randomness import deterministic_kernels, preserved_generators
 from .recipe import Recipe, SampleSettings
 from .run import Run, RunWriter, find_run
 from .store import DiskStore, RamStore, Store
@@ -75,6 +77,16 @@ class Outcome:
     total_steps: int
     report: str
 
+    def lora(self) -> dict[str, Tensor]:
+        """Return the tensors of the checkpoint handed over."""
+        return load_safetensors(self.run.checkpoint(self.step).path)[0]
+
+    def newest_samples(self) -> list[Image.Image]:
+        """Return the previews of the last step that has some, up to the checkpoint handed over."""
+        drawn = [sample for sample in self.run.sample_images() if sample.step <= self.step]
+        last = max((sample.step for sample in drawn), default=0)
+        return [Image.open(sample.path).convert("RGB") for sample in drawn if sample.step == last]
+
 
 def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, events: Events) -> Outcome:
     """Return the run of `recipe` on `dataset`, trained as far as the request asks.
@@ -96,7 +108,7 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
     config = _config(graph, dataset, recipe, identities, total) | (request.extra or {})
     writer = RunWriter.create(request.root, key, request.name, config)
     # ComfyUI runs nodes in inference mode; a tensor made there can never take part in a backward pass.
-    with torch.inference_mode(False), preserved_generators():
+    with torch.inference_mode(False), preserved_generators(), deterministic_kernels(recipe.deterministic):
         _Session(graph, dataset, recipe, request, events, writer, identities, total).run()
     return _hand_over(writer.run, total)
 
@@ -197,7 +209,7 @@ class _Session:
     def _after_step(self, training: Training, record: StepRecord) -> None:
         self._writer.append_metrics(record.to_json())
         self._seconds = [*self._seconds[-19:], record.seconds]
-        self._events.step(record.step, self._line(record))
+        self._events.step(record.step, self._total, self._line(record))
         if self._recipe.checkpoint_every and record.step % self._recipe.checkpoint_every == 0:
             self._save(training)
         if self._recipe.samples.every and record.step % self._recipe.samples.every == 0:
@@ -205,19 +217,20 @@ class _Session:
         self._events.check()
 
     def _line(self, record: StepRecord) -> str:
-        each = sum(self._seconds) / len(self._seconds)
+        each = max(1e-9, sum(self._seconds) / len(self._seconds))
         left = duration(each * (self._until_step - record.step))
-        return (
-            f"Step {record.step}/{self._total} · loss {record.loss:.4f} · {1 / max(each, 1e-9):.2f} steps/s · {left} left"
-        )
+        pace = f"{1 / each:.2f} steps/s" if each < 1 else f"{each:.1f} s/step"
+        return f"Step {record.step}/{self._total} · loss {record.loss:.4f} · {pace} · {left} left"
 
     def _preview(self, step: int) -> None:
         self._adapters.train(False)
         with torch.no_grad():
             images = self._previewer.render(self._recipe.samples)
-        for index, image in enumerate(images):
-            prompt = self._recipe.samples.prompts[index]
-            self._writer.save_sample(step, index, image, {"step": str(step), "prompt": prompt})
+        settings = self._recipe.samples
+        drawn = [(prompt, seed) for prompt in settings.prompts for seed in settings.seeds]
+        for index, (image, (prompt, seed)) in enumerate(zip(images, drawn, strict=True)):
+            metadata = {"step": str(step), "prompt": prompt, "negative": settings.negative, "seed": str(seed)}
+            self._writer.save_sample(step, index, image, metadata)
             self._events.preview(step, image)
 
     @contextlib.contextmanager
@@ -272,9 +285,7 @@ def _resolution(data: EncodedDataset) -> tuple[int, int]:
     return data.sample(data.largest(), 0).size.target
 
 
-def _config(
-    graph: Graph, dataset: Dataset, recipe: Recipe, identities: dict[str, Any], total: int
-) -> dict[str, Any]:
+def _config(graph: Graph, dataset: Dataset, recipe: Recipe, identities: dict[str, Any], total: int) -> dict[str, Any]:
     return {
         "numerics_version": NUMERICS_VERSION,
         "family": graph.family,
@@ -329,4 +340,3 @@ def _hand_over(run: Run, total: int) -> Outcome:
         )
     state = "complete" if last.step >= total else f"stopped at step {last.step} of {total}; queue again to go on"
     return Outcome(run, last.step, total, f"Run {run.name}: {state}.")
-

@@ -38,7 +38,7 @@ class DiskStore:
         self._folder = folder
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """Return the tensors put under `key`; None when there are none or the file is damaged (it is then made anew)."""
+        """Return the tensors put under `key`; None when there are none or the file is damaged."""
         path = self._path(key)
         if not path.is_file():
             return None
