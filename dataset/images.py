@@ -1,6 +1,7 @@
 """Reading a picture file as 8-bit RGB, right for every mode Pillow knows."""
 
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,13 @@ _QUARTER_TURNS = (5, 6, 7, 8)
 # EPS starts Ghostscript, an outside program; the others are recognised by Pillow but never decoded.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 _TRUNCATION_LOCK = threading.RLock()
+
+
+def parse_colour(text: str) -> Colour:
+    """Return (red, green, blue), 0..255, of ``#rrggbb``. Raises ValueError."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"colour: got {text!r}, allowed is # and six hexadecimal digits, e.g. #ffffff, change it")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 class BrokenImage(ValueError):

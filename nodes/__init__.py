@@ -6,6 +6,13 @@ from comfy_api.latest import ComfyExtension, io
 class GlitchExtension(ComfyExtension):
     """Lists our nodes for ComfyUI's loader."""
 
+    async def on_load(self) -> None:
+        """Register our HTTP routes."""
+        from ..dataset.images import readable_extensions
+        from ..host import routes
+
+        routes.register(readable_extensions)
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
         from . import dataset, runs, sampling, training, weights

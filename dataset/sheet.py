@@ -1,0 +1,94 @@
+"""Contact sheets: what a dataset looks like after its chain of steps."""
+
+from collections.abc import Callable
+
+from PIL import Image, ImageDraw, ImageFont
+
+from .dataset import Dataset
+
+_PAPER, _INK, _FAINT = (24, 24, 27), (228, 228, 231), (150, 150, 160)
+_GAP = 12
+
+
+def contact_sheets(
+    dataset: Dataset, columns: int = 4, cell: int = 256, rows: int = 4, limit: int = 32, watch: Callable | None = None
+) -> list[Image.Image]:
+    """Return pages of equal size with the first `limit` pictures (0 for all) in cells of `cell` pixels.
+
+    Under each picture stand its number, its size and its caption, shortened; pictures are shrunk to fit, never
+    enlarged. `watch(done, total)` is called after each picture.
+    """
+    total = len(dataset) if not limit else min(limit, len(dataset))
+    rows = min(rows, -(-total // columns))
+    columns = min(columns, total)
+    pages = []
+    for number in range(total):
+        place = number % (columns * rows)
+        if place == 0:
+            pages.append(_page(columns, rows, cell))
+        _draw_cell(pages[-1], dataset, number, _corner(place, columns, cell), cell)
+        if watch:
+            watch(number + 1, total)
+    return pages
+
+
+def _text_height(cell: int) -> int:
+    return 4 * _font_size(cell) + 10
+
+
+def _font_size(cell: int) -> int:
+    return max(11, cell // 18)
+
+
+def _page(columns: int, rows: int, cell: int) -> Image.Image:
+    size = (columns * (cell + _GAP) + _GAP, rows * (cell + _text_height(cell) + _GAP) + _GAP)
+    return Image.new("RGB", size, _PAPER)
+
+
+def _corner(place: int, columns: int, cell: int) -> tuple[int, int]:
+    row, column = divmod(place, columns)
+    return _GAP + column * (cell + _GAP), _GAP + row * (cell + _text_height(cell) + _GAP)
+
+
+def _draw_cell(page: Image.Image, dataset: Dataset, number: int, corner: tuple[int, int], cell: int) -> None:
+    sample = dataset.sample(number)
+    width, height = sample.image.size
+    picture = sample.image.copy()
+    picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+    left, top = corner
+    page.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(_font_size(cell))
+    line = _font_size(cell) * 1.25
+    draw.text((left, top + cell + 4), f"{number + 1}   {width}x{height}", _FAINT, font)
+    for index, text in enumerate(_wrapped(sample.caption or "(no caption)", font, cell, 2), start=1):
+        draw.text((left, top + cell + 4 + index * line), text, _INK, font)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, lines: int) -> list[str]:
+    """Return `text` in at most `lines` lines of `width` pixels, ending in an ellipsis when it is longer."""
+    found: list[str] = []
+    rest = " ".join(text.split())
+    while rest and len(found) < lines:
+        last = len(found) == lines - 1
+        fitting = _fitting(rest, font, width)
+        if fitting == len(rest):
+            return [*found, rest]
+        if last:
+            while fitting and font.getlength(rest[:fitting].rstrip() + "…") > width:
+                fitting -= 1
+            return [*found, rest[:fitting].rstrip() + "…"]
+        cut = rest.rfind(" ", 1, fitting + 1)
+        cut = fitting if cut < 1 else cut
+        found.append(rest[:cut])
+        rest = rest[cut:].lstrip()
+    return found
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> int:
+    """Return how many leading letters fit, at least one."""
+    low, high = 1, min(len(text), width)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if font.getlength(text[:middle]) <= width else (low, middle - 1)
+    return low

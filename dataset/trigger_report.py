@@ -1,0 +1,37 @@
+"""What the trigger word does, in lines of text."""
+
+from collections.abc import Iterable
+
+from .captions import TriggerWord, contains_word
+from .dataset import Dataset
+
+Cut = tuple[str, tuple[tuple[int, str], ...]]
+
+
+def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = ()) -> str:
+    """Return what `step` did to the captions of `before`, an example, and how tokenizers cut the word.
+
+    cuts: (tokenizer, ((id, text), ...)) for each tokenizer of the connected text encoder. A word that is one token
+    already means something to the model, and gets a warning.
+    """
+    captions = [before.caption(index) for index in range(len(before))]
+    lines = [f"Trigger: {step.word!r} ({step.position}) in {len(captions)} captions."]
+    present = sum(contains_word(caption, step.word) for caption in captions)
+    if present:
+        lines.append(f"Already in {present} of them.")
+    lacking = sum(step.placeholder not in caption for caption in captions)
+    if step.position == "replace placeholder" and lacking:
+        lines.append(f"{lacking} captions have no {step.placeholder!r}; the word stands in front there.")
+    if captions:
+        lines.append(f"First caption: {step.placed_in(captions[0])[:200]}")
+    for tokenizer, tokens in cuts:
+        lines += _describe_cut(step.word, tokenizer, tokens)
+    return "\n".join(lines)
+
+
+def _describe_cut(word: str, tokenizer: str, tokens: tuple[tuple[int, str], ...]) -> list[str]:
+    pieces = " ".join(f"{text}={number}" for number, text in tokens)
+    lines = [f"Tokens ({tokenizer}): {len(tokens)}: {pieces}"]
+    if len(tokens) == 1 and " " not in word.strip():
+        lines.append(f"Warning: {word!r} is a real word for tokenizer {tokenizer}: the model already knows a meaning.")
+    return lines

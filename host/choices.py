@@ -1,0 +1,26 @@
+"""What a node was really asked for, where ComfyUI drops it.
+
+ComfyUI lets an unknown choice of a dynamic combo through validation and then leaves the input out. The error should
+still name what was asked.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from comfy_execution.utils import get_executing_context
+
+
+def require_choice(value: dict[str, Any] | None, name: str, allowed: Iterable[str], prompt: Any) -> dict[str, Any]:
+    """Return a dynamic combo's `value`, or raise ValueError naming what the prompt asked for and what is allowed.
+
+    prompt: the hidden input of that name: the queued graph by node id.
+    """
+    if value is not None and value.get(name) in list(allowed):
+        return value
+    raise ValueError(f"{name}: got {_asked(name, prompt)!r}, allowed {list(allowed)}, choose one of them")
+
+
+def _asked(name: str, prompt: Any) -> Any:
+    context = get_executing_context()
+    node = (prompt or {}).get(context.node_id if context else None) or {}
+    return node.get("inputs", {}).get(name)

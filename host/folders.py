@@ -1,0 +1,93 @@
+"""Which folders the pack reads and writes: nothing outside ComfyUI's own."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import folder_paths
+
+RUNS_FOLDER = "glitch_lora"
+MAX_DEPTH = 3
+
+
+def output_folder() -> Path:
+    """Return ComfyUI's output folder."""
+    return Path(folder_paths.get_output_directory())
+
+
+def loras_folder() -> Path:
+    """Return the folder below output where ComfyUI looks for LoRA files too."""
+    return output_folder() / "loras"
+
+
+def temporary_dataset_folder() -> Path:
+    """Return where pictures from memory are kept until ComfyUI empties its temp folder."""
+    return Path(folder_paths.get_temp_directory()) / RUNS_FOLDER / "datasets"
+
+
+def dataset_roots() -> dict[str, tuple[Path, ...]]:
+    """Return the folders that datasets may lie in, by the word a dataset's name starts with."""
+    return {
+        "input": (Path(folder_paths.get_input_directory()),),
+        "output": (output_folder(),),
+        "datasets": tuple(Path(place) for place in folder_paths.get_folder_paths("datasets")),
+    }
+
+
+def list_dataset_folders(extensions: frozenset[str]) -> list[str]:
+    """Return the names of folders that hold a file with one of `extensions`, in themselves or below, sorted.
+
+    A name is e.g. ``input/cats`` or ``datasets/artist/10_cats``, at most `MAX_DEPTH` folders deep. A folder is read
+    again only when its modification time changed, so a call costs one look per folder.
+    """
+    found: set[str] = set()
+    for word, places in dataset_roots().items():
+        for place in places:
+            found |= {f"{word}/{name}" for name in _pictured_below(place, place, "", extensions)}
+    return sorted(found)
+
+
+def dataset_folder(name: str) -> Path:
+    """Return the folder called `name`, e.g. ``input/cats``. Raises ValueError for any place outside the roots."""
+    word, *parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
+    roots = dataset_roots().get(word, ())
+    if parts and not any(part in ("", ".", "..") or "\0" in part for part in parts):
+        for root in roots:
+            path = root.joinpath(*parts)
+            if folder_paths.is_within_directory(str(root), str(path)) and path.is_dir():
+                return path
+    raise ValueError(
+        f"folder: got {name!r}, allowed are folders under ComfyUI's input, output or datasets folder, "
+        "move the pictures there and choose the folder from the list"
+    )
+
+
+def _pictured_below(root: Path, place: Path, prefix: str, extensions: frozenset[str]) -> set[str]:
+    """Return the names, below `place`, of folders with pictures in them or further down."""
+    found: set[str] = set()
+    depth = prefix.count("/")
+    for name in _listing(place, extensions)[1] if depth < MAX_DEPTH else ():
+        path = place / name
+        own_runs = root == output_folder() and not prefix and name == RUNS_FOLDER
+        if own_runs or not folder_paths.is_within_directory(str(root), str(path)):
+            continue
+        below = _pictured_below(root, path, f"{prefix}{name}/", extensions)
+        if below or _listing(path, extensions)[0]:
+            found |= below | {prefix + name}
+    return found
+
+
+def _listing(place: Path, extensions: frozenset[str]) -> tuple[bool, tuple[str, ...]]:
+    """Return (has a file with one of `extensions`, names of visible subfolders)."""
+    try:
+        return _read_listing(str(place), os.stat(place).st_mtime_ns, extensions)
+    except OSError:
+        return False, ()
+
+
+@lru_cache(maxsize=4096)
+def _read_listing(place: str, changed_ns: int, extensions: frozenset[str]) -> tuple[bool, tuple[str, ...]]:
+    with os.scandir(place) as entries:
+        seen = [entry for entry in entries if not entry.name.startswith(".")]
+    pictured = any(os.path.splitext(entry.name)[1].lower() in extensions for entry in seen)
+    return pictured, tuple(sorted(entry.name for entry in seen if entry.is_dir()))
