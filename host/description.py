@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-_DEPTH = 8
+_DEEPEST = 24
 
 
 def fingerprint(value: Any) -> str:
@@ -22,11 +22,11 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(describe(value), sort_keys=True).encode()).hexdigest()
 
 
-def describe(value: Any, depth: int = _DEPTH) -> Any:
+def describe(value: Any, above: tuple[int, ...] = ()) -> Any:
     """Return `value` as JSON: tensors as hashes, functions by name with what they close over, objects by their data.
 
-    Deeper than `depth` levels only the class is told. Networks and patchers are told by class: their weights have an
-    identity of their own, and their load state is nobody's.
+    Networks and patchers are told by class: their weights have an identity of their own, and their load state is
+    nobody's. above: ids of the values this one is part of; a value inside itself is told by class.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -41,37 +41,37 @@ def describe(value: Any, depth: int = _DEPTH) -> Any:
         return str(value) if isinstance(value, torch.dtype) else _name(value)
     if isinstance(value, torch.device):
         return "device"
-    if depth <= 0:
+    if id(value) in above or len(above) > _DEEPEST:
         return {"class": _name(type(value))}
-    return _describe_compound(value, depth - 1)
+    return _describe_compound(value, (*above, id(value)))
 
 
-def _describe_compound(value: Any, depth: int) -> Any:
+def _describe_compound(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, dict):
-        return {"items": _in_order([describe(key, depth), describe(part, depth)] for key, part in value.items())}
+        return {"items": _in_order([describe(key, above), describe(part, above)] for key, part in value.items())}
     if isinstance(value, set | frozenset):
-        return {"set": _in_order(describe(part, depth) for part in value)}
+        return {"set": _in_order(describe(part, above) for part in value)}
     if isinstance(value, list | tuple):
-        return [describe(part, depth) for part in value]
+        return [describe(part, above) for part in value]
     if isinstance(value, functools.partial):
-        return {"partial": describe([value.func, value.args, value.keywords], depth)}
+        return {"partial": describe([value.func, value.args, value.keywords], above)}
     if isinstance(value, MethodType):
-        return {"method": value.__func__.__qualname__, "of": describe(value.__self__, depth)}
+        return {"method": value.__func__.__qualname__, "of": describe(value.__self__, above)}
     if isinstance(value, FunctionType):
-        return _describe_function(value, depth)
+        return _describe_function(value, above)
     if isinstance(value, BuiltinFunctionType):
         return {"function": _function_name(value)}
-    return _describe_object(value, depth)
+    return _describe_object(value, above)
 
 
 def _in_order(parts: Any) -> list[Any]:
     return sorted(parts, key=lambda part: json.dumps(part, sort_keys=True))
 
 
-def _describe_function(function: FunctionType, depth: int) -> Any:
+def _describe_function(function: FunctionType, above: tuple[int, ...]) -> Any:
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    closed = {name: describe(_content(cell), depth) for name, cell in cells.items()}
-    defaults = describe([function.__defaults__, function.__kwdefaults__], depth)
+    closed = {name: describe(_content(cell), above) for name, cell in cells.items()}
+    defaults = describe([function.__defaults__, function.__kwdefaults__], above)
     return {"function": _function_name(function), "closure": closed, "defaults": defaults}
 
 
@@ -82,7 +82,7 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _describe_object(value: Any, depth: int) -> Any:
+def _describe_object(value: Any, above: tuple[int, ...]) -> Any:
     """Return class and data of an object; NumPy arrays and the like as a hash of their bytes."""
     name = _name(type(value))
     if isinstance(value, torch.nn.Module) or hasattr(value, "cached_patcher_init"):
@@ -90,7 +90,7 @@ def _describe_object(value: Any, depth: int) -> Any:
     if isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "__array_interface__"):
         return {"class": name, "bytes": hashlib.sha256(bytes(memoryview(value).cast("B"))).hexdigest()}
     data = {key: part for key, part in _attributes(value).items() if _is_data(part)}
-    return {"class": name, "data": describe(data, depth)}
+    return {"class": name, "data": describe(data, above)}
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -100,8 +100,9 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def _is_data(value: Any) -> bool:
-    """Say whether an attribute is a parameter; functions and None come and go as an object is put to use."""
-    return value is not None and not callable(value) and not isinstance(value, torch.nn.Module)
+    """Say whether an attribute is a parameter; None and a network's methods come and go as an object is put to use."""
+    method_of_network = isinstance(value, MethodType) and isinstance(value.__self__, torch.nn.Module)
+    return value is not None and not method_of_network and not isinstance(value, torch.nn.Module)
 
 
 def _name(cls: type) -> str:
