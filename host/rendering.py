@@ -121,3 +121,16 @@ def text_encoder_changed(before: Any, after: Any) -> bool:
     """Say whether a LoRA loader put patches on the CLIP `after` that `before` does not have."""
     counts = [{key: len(patches) for key, patches in clip.patcher.patches.items()} for clip in (before, after)]
     return counts[0] != counts[1]
+
+
+def restore_weights(*patchers: Any) -> None:
+    """Take merged LoRAs of clones off the weights that `patchers` (MODELs, a CLIP's patcher) share with them.
+
+    ComfyUI does so only when the next one is loaded; who looks at the weights before must not find another's LoRA.
+    """
+    for patcher in patchers:
+        merged = getattr(patcher.model, "current_weight_patches_uuid", None)
+        if merged not in (None, patcher.patches_uuid):
+            loaded = comfy.model_management.current_loaded_models
+            others = [entry for entry in loaded if entry.model is None or not patcher.is_clone(entry.model)]
+            comfy.model_management.free_memory(1e30, patcher.load_device, keep_loaded=others)

@@ -64,7 +64,10 @@ def write_cell(
 def read_cell(path: Path, key: str) -> tuple[Image.Image, float] | None:
     """Return (picture, seconds it took), or None when the file is missing, damaged or another cell's."""
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()  # checksums up to the last byte, which decoding does not need
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
             about = json.loads(image.text[CHUNK])  # type: ignore[attr-defined]
             if about["key"] != key:

@@ -1,6 +1,6 @@
 """Renders cells with ComfyUI: a run's LoRA files put on a MODEL and CLIP, merged as Load LoRA does."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..dataset.files import content_key
+from ..host.identity import clip_identity, model_identity, vae_identity
 from ..host.lora_keys import apply_lora
-from ..host.rendering import encode_prompt, render, text_encoder_changed, with_clip_layer
+from ..host.rendering import encode_prompt, render, restore_weights, text_encoder_changed, with_clip_layer
 from ..training.lora_file import load_safetensors
-from .plan import BASE, Cell
+from ..training.run import Run
+from .cells import Weights
+from .plan import BASE, Cell, SweepPlan
+from .sweep import Sweep, Watcher, run_sweep
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,43 @@ class LoraRenderer:
         if self._read is None or self._read[0] != checkpoint:
             self._read = checkpoint, load_safetensors(self._checkpoints[checkpoint])[0]
         return self._read[1]
+
+
+def sweep_checkpoints(
+    run: Run,
+    plan: SweepPlan,
+    model: Any,
+    clip: Any,
+    vae: Any,
+    watcher: Watcher,
+    check_interrupt: Callable[[], None],
+    chunks: Mapping[str, str],
+    with_settings: bool = True,
+) -> tuple[Sweep, str]:
+    """Render what is missing of `plan` with the run's checkpoints on MODEL and CLIP; returns (sweep, report).
+
+    The run's clip skip is put on the CLIP. MODEL, CLIP and VAE come out as they went in. See `run_sweep`.
+    """
+    files = {step: run.checkpoint(step).path for step in plan.checkpoint}
+    renderer = LoraRenderer(model, clip, vae, files, run.clip_skip)
+    weights = Weights(
+        model=model_identity(model),
+        clip=clip_identity(renderer.clip),
+        vae=vae_identity(vae),
+        checkpoints={step: content_key(path) for step, path in files.items()},
+    )
+    try:
+        sweep, report = run_sweep(
+            run.folder,
+            plan,
+            weights,
+            renderer,
+            watcher,
+            check_interrupt,
+            about={"run": run.name, "trigger": run.trigger},
+            chunks=chunks,
+            with_settings=with_settings,
+        )
+    finally:
+        restore_weights(model, clip.patcher)
+    return sweep, "\n".join((report, *run.problems()))
