@@ -236,8 +236,11 @@ def _private_patcher(model: ModelPatcher) -> ModelPatcher:
     logging.info("Glitch LoRA: this MODEL's loader cannot reload it, so it is copied in memory.")
     # In place patches come off first: the copy is made of the original weights, then patched and baked like any other.
     comfy.model_management.unload_model_and_clones(model)
+    # The configuration answers every attribute, __deepcopy__ too, and is never written to: it is shared. The patcher
+    # that used the network last is not the copy's.
+    shared = {id(model.model.model_config): model.model.model_config, id(model.model.current_patcher): None}
     try:
-        network = copy.deepcopy(model.model)
+        network = copy.deepcopy(model.model, shared)
     except (TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"model: got a {type(model.model).__name__} that can neither be reloaded nor copied ({error}), "
