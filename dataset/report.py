@@ -1,7 +1,7 @@
 """What a dataset is, in lines of text for a person."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -68,9 +68,21 @@ def _chain(dataset: "Dataset") -> list[str]:
     ]
 
 
-def _step(values: dict[str, object]) -> str:
-    settings = ", ".join(f"{key}={value}" for key, value in values.items() if key not in ("name", "codecs"))
-    return f"{values['name']} ({settings})"
+def _step(values: dict[str, Any]) -> str:
+    settings = _flat({key: value for key, value in values.items() if key not in ("name", "version", "codecs")})
+    return f"{values['name']}: {', '.join(settings)}"
+
+
+def _flat(values: dict[str, Any]) -> list[str]:
+    """Return ``key value`` pairs, those of nested objects among them; texts with blanks at an end in quotes."""
+    pairs: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            pairs += _flat(value)
+        else:
+            text = value if isinstance(value, str) and value == value.strip() else repr(value)
+            pairs.append(f"{key} {text}")
+    return pairs
 
 
 def _is_enlarged(dataset: "Dataset", index: int) -> bool:

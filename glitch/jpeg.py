@@ -7,7 +7,7 @@ from PIL import Image
 
 from .registry import Parameter, operation
 
-_QUALITY = Parameter("quality", 20, "JPEG quality; lower is worse", 1, 95)
+_QUALITY = Parameter("quality", 10, "JPEG quality; lower is worse", 1, 95)
 _SUBSAMPLING = Parameter(
     "subsampling",
     "4:2:0",
@@ -22,7 +22,7 @@ def jpeg_recompression(
 ) -> Image.Image:
     """JPEG recompression: blocks, mosquito noise around edges, smeared colour.
 
-    Severity moves the quality from 100 to `quality` on a logarithmic scale (half way to 20 is 45).
+    Severity moves the quality from 100 to `quality` on a logarithmic scale (half way to 10 is 32).
     """
     return recompressed(image, _quality_at(severity, quality), subsampling)
 
@@ -30,7 +30,7 @@ def jpeg_recompression(
 @operation(
     "compression",
     Parameter("generations", 10, "How often the picture is saved and opened again", 1, 100),
-    Parameter("quality", 30, "JPEG quality of each generation", 1, 95),
+    Parameter("quality", 20, "JPEG quality of each generation", 1, 95),
     Parameter("grid_shift", 4, "The block grid moves by up to this in each generation; 0 keeps it", 0, 7, unit="px"),
     Parameter(
         "rescale", 1.0, "Each generation is shrunk to between this factor and 1, and enlarged back", 0.5, 1.0, 0.01

@@ -1,6 +1,7 @@
 """Which folders the pack reads and writes: nothing outside ComfyUI's own."""
 
 import os
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import folder_paths
 
 RUNS_FOLDER = "glitch_lora"
 MAX_DEPTH = 3
+
+_SETTLED_NS = 3_000_000_000  # file systems tell times as coarsely as 2 s: a younger listing may be out of date
 
 
 def output_folder() -> Path:
@@ -80,7 +83,10 @@ def _pictured_below(root: Path, place: Path, prefix: str, extensions: frozenset[
 def _listing(place: Path, extensions: frozenset[str]) -> tuple[bool, tuple[str, ...]]:
     """Return (has a file with one of `extensions`, names of visible subfolders)."""
     try:
-        return _read_listing(str(place), os.stat(place).st_mtime_ns, extensions)
+        changed_ns = os.stat(place).st_mtime_ns
+        settled = time.time_ns() - changed_ns > _SETTLED_NS
+        read = _read_listing if settled else _read_listing.__wrapped__
+        return read(str(place), changed_ns, extensions)
     except OSError:
         return False, ()
 

@@ -1,0 +1,149 @@
+"""Dataset folders: what is listed, what is allowed, and that nothing escapes.
+
+The expectation is the file tree each test builds; ComfyUI's own folder_paths decides where input and output are.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from glitch_lora.dataset.images import readable_extensions
+from glitch_lora.host.folders import dataset_folder, list_dataset_folders, loras_folder, temporary_dataset_folder
+from PIL import Image
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """ComfyUI's folders, moved into an empty place."""
+    import folder_paths
+
+    for name in ("input", "output", "temp", "datasets", "more"):
+        (tmp_path / name).mkdir()
+    for name in ("input", "output", "temp"):
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
+    places = [str(tmp_path / "datasets"), str(tmp_path / "more")]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "datasets", (places, set()))
+    return tmp_path
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+def listed() -> list[str]:
+    return list_dataset_folders(readable_extensions())
+
+
+def test_folders_with_pictures_are_listed(roots: Path) -> None:
+    for name in (
+        "input/cats/a.png",
+        "input/kohya/10_dog/b.JPG",
+        "output/made/c.webp",
+        "datasets/x/d.png",
+        "more/y/e.png",
+    ):
+        picture(roots / name)
+    for name in (
+        "input/loose.png",
+        "input/.hidden/f.png",
+        "output/glitch_lora/run/samples/g.png",
+        "input/1/2/3/4/5/h.png",
+    ):
+        picture(roots / name)
+    (roots / "input" / "empty").mkdir()
+    (roots / "input" / "texts").mkdir()
+    (roots / "input" / "texts" / "a.txt").touch()
+    assert listed() == [
+        "datasets/x",
+        "datasets/y",
+        "input/cats",
+        "input/kohya",
+        "input/kohya/10_dog",
+        "output/made",
+    ]
+
+
+def test_the_depth_is_limited(roots: Path) -> None:
+    picture(roots / "input/1/2/3/x.png")
+    picture(roots / "input/1/2/3/4/x.png")
+    assert listed() == ["input/1", "input/1/2", "input/1/2/3"]
+    assert dataset_folder("input/1/2/3/4") == roots / "input/1/2/3/4"
+
+
+def test_changes_are_seen_and_unchanged_folders_are_not_read_again(
+    roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(roots / "input/cats/a.png")
+    for folder in (roots / "input/cats", roots / "input", roots / "output", roots / "datasets", roots / "more"):
+        os.utime(folder, (1, 1))
+    assert listed() == ["input/cats"]
+    read: list[str] = []
+    monkeypatch.setattr(os, "scandir", lambda place, scan=os.scandir: read.append(place) or scan(place))
+    assert listed() == ["input/cats"] and read == []
+    picture(roots / "input/dogs/a.png")
+    assert listed() == ["input/cats", "input/dogs"]
+    assert str(roots / "input/cats") not in read
+    (roots / "input/cats/a.png").unlink()
+    assert listed() == ["input/dogs"]
+
+
+def test_names_lead_to_folders(roots: Path) -> None:
+    picture(roots / "more/y/e.png")
+    picture(roots / "input/a b/ü.png")
+    assert dataset_folder("datasets/y") == roots / "more/y"
+    assert dataset_folder("input/a b") == roots / "input/a b"
+    assert loras_folder() == roots / "output/loras"
+    assert temporary_dataset_folder().is_relative_to(roots / "temp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "input",
+        "input/",
+        "input/..",
+        "input/../output",
+        "input//x",
+        "/etc",
+        "C:\\x",
+        "input/x\0y",
+        "loras/x",
+        "input/gone",
+    ]
+    + ["input/./cats", "..\\input\\cats", "input\\..\\..\\secret", None, 7],
+)
+def test_anything_else_is_refused_by_name(roots: Path, name: object) -> None:
+    picture(roots / "input/cats/a.png")
+    picture(roots / "secret/a.png")
+    with pytest.raises(ValueError) as error:
+        dataset_folder(name)
+    assert f"folder: got {name!r}, allowed are folders under" in str(error.value)
+
+
+def test_links_that_lead_out_are_neither_listed_nor_allowed(roots: Path) -> None:
+    picture(roots / "secret/a.png")
+    picture(roots / "input/real/a.png")
+    try:
+        (roots / "input" / "out").symlink_to(roots / "secret")
+        (roots / "input" / "in").symlink_to(roots / "input" / "real")
+        (roots / "input" / "loop").symlink_to(roots / "input")
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert "input/out" not in listed() and {"input/in", "input/real"} <= set(listed())
+    with pytest.raises(ValueError, match="input/out"):
+        dataset_folder("input/out")
+
+
+def test_listing_many_folders_is_cheap(roots: Path) -> None:
+    """ComfyUI asks for the list at every link of a graph."""
+    import time
+
+    for number in range(200):
+        picture(roots / f"input/set{number}/a.png")
+    assert len(listed()) == 200
+    start = time.perf_counter()
+    for _ in range(10):
+        listed()
+    assert (time.perf_counter() - start) / 10 < 0.1
