@@ -1,6 +1,7 @@
 """The graph's MODEL, CLIP and VAE as the trainer uses them."""
 
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
@@ -91,6 +92,10 @@ class ComfyGraph:
 
     def identities(self) -> dict[str, Any]:
         """Return JSON values that name the weights of model, clip and vae and what is patched on them."""
+        return self._identities
+
+    @cached_property
+    def _identities(self) -> dict[str, Any]:
         return {
             "model": model_identity(self._model),
             "clip": clip_identity(self._clip),

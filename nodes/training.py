@@ -8,6 +8,7 @@ from ..host.folders import RUNS_FOLDER, loras_folder, output_folder
 from ..training.recipe import (
     CacheIn,
     LearningRateSchedule,
+    Mode,
     Precision,
     Recipe,
     SampleSettings,
@@ -116,7 +117,7 @@ class GlitchTrain(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="What was done, and where the files are."),
             ],
-            hidden=[io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -128,13 +129,23 @@ class GlitchTrain(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, dataset: Any, recipe: Any, model: Any, clip: Any, vae: Any, name: str, mode: Any, on_cancel: str = "stop"
+        cls,
+        dataset: Any,
+        recipe: Any,
+        model: Any,
+        clip: Any,
+        vae: Any,
+        name: str,
+        mode: Any = None,
+        on_cancel: str = "stop",
     ) -> io.NodeOutput:
+        from ..host.choices import require_choice
         from ..host.graph import ComfyGraph
         from ..host.images import to_batch
         from ..host.progress import TrainingEvents
         from ..training.session import Request, train
 
+        chosen = require_choice(mode, "mode", get_args(Mode), cls.hidden.prompt)
         _require_connected(clip=clip, vae=vae)
         root = output_folder() / RUNS_FOLDER
         request = Request(
@@ -142,8 +153,8 @@ class GlitchTrain(io.ComfyNode):
             root=root,
             loras_folder=loras_folder(),
             cache_folder=root / "cache",
-            mode=mode["mode"],
-            steps_per_queue=mode.get("steps_per_queue", 0),
+            mode=chosen["mode"],
+            steps_per_queue=chosen.get("steps_per_queue", 0),
             keep_on_cancel=on_cancel == "keep",
             extra={"workflow": (cls.hidden.extra_pnginfo or {}).get("workflow")},
         )
@@ -278,7 +289,7 @@ def _caption_inputs() -> list[io.Input]:
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="How often a picture is trained without its whole caption (trigger included), drawn anew each step.",
+            tooltip="How often a picture is trained without its caption, trigger and all; drawn anew each step.",
         ),
         io.Float.Input(
             "partial_caption_dropout",
@@ -353,7 +364,7 @@ def _saving_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=MAX_SEED,
-            tooltip="Of initial weights, order, noise and dropout. It stays as it is: another seed is another training.",
+            tooltip="Of initial weights, order, noise and dropout. Stays as it is: another seed is another training.",
         ),
     ]
 

@@ -52,10 +52,10 @@ class Plan:
 
     def text(self) -> str:
         """Return the plan as one line."""
+        memory, disk = self.probe.peak_bytes / _GIB, self.disk_bytes / _GIB
         return (
-            f"Plan: {self.steps} steps, about {duration(self.seconds)}; {self.probe.peak_bytes / _GIB:.1f} GiB of memory "
-            f"on {self.device.type} for the largest pictures; {self.disk_bytes / _GIB:.2f} GiB of disk "
-            f"for {self.checkpoints} checkpoints"
+            f"Plan: {self.steps} steps, about {duration(self.seconds)}; {memory:.1f} GiB of memory on "
+            f"{self.device.type} for the largest pictures; {disk:.2f} GiB of disk for {self.checkpoints} checkpoints"
         )
 
     def require_disk(self, folder: Path) -> None:

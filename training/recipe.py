@@ -8,6 +8,8 @@ TargetModules = Literal["attention", "attention+ff", "all-linear", "all-linear+c
 SaveDtype = Literal["fp16", "bf16", "fp32"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 CacheIn = Literal["ram", "disk"]
+# How far one queueing may take a training; not part of a recipe.
+Mode = Literal["train", "reuse only", "steps per queue"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -21,11 +21,9 @@ from .lora_file import DTYPES, FAMILY_WORDS, load_safetensors, lora_metadata, lo
 from .model import Encoders, Events, Previewer, TrainableModel
 from .plan import Plan, duration, explained_memory_errors, make_plan, measured
 from .randomness import deterministic_kernels, preserved_generators
-from .recipe import Recipe, SampleSettings
+from .recipe import Mode, Recipe, SampleSettings
 from .run import Run, RunWriter, find_run
 from .store import DiskStore, RamStore, Store
-
-Mode = Literal["train", "reuse only", "steps per queue"]
 
 # metadata standards' words for our own
 _PREDICTION_WORDS = {"epsilon": "epsilon", "v_prediction": "v", "flow": "flow"}
@@ -101,7 +99,9 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
     key = run_key(identities, dataset, recipe)
     found = find_run(request.root, key)
     finished = _finished(found, total) if found else None
-    if finished:
+    if found and finished:
+        if finished.step == total:  # also when a kill came between the last step and this
+            RunWriter(found).publish(total, request.loras_folder)
         return finished
     if request.mode == "reuse only":
         return _reuse(found, total)
@@ -179,8 +179,8 @@ class _Session:
         with self._saved_on_the_way_out(training):
             training.run(until, lambda record: self._after_step(training, record))
             self._save(training)
-        if until == self._total:
-            self._writer.publish(until, self._request.loras_folder)
+        if training.step == self._total:
+            self._writer.publish(self._total, self._request.loras_folder)
 
     def _resume(self, training: Training) -> int:
         state = self._writer.load_state()
