@@ -23,7 +23,7 @@ import asyncio, sys, time
 sys.path.insert(0, sys.argv[1])
 import comfy.cli_args
 comfy.cli_args.args.cpu = True
-import nodes
+import nodes, server
 asyncio.run(nodes.init_builtin_extra_nodes())
 started = time.perf_counter()
 assert asyncio.run(nodes.load_custom_node(sys.argv[2]))

@@ -23,7 +23,11 @@ WORKFLOW = ROOT / "workflows" / "01-train-and-sweep.json"
 STEPS = 24
 # What a processor without a graphics card can do in minutes: smaller pictures, fewer steps and cells. Nothing else
 # of the shipped workflow is changed. Node type, then input name and value.
-SMALLER: dict[str, dict[str, Any]] = {}
+SMALLER: dict[str, dict[str, Any]] = {
+    "GlitchFrameDataset": {"framing.resolution": 256, "framing.min_side": 128, "framing.max_side": 512},
+    "GlitchRecipe": {"sample_width": 256, "sample_height": 256, "sample_steps": 8},
+    "GlitchSweep": {"sizes": "256x256", "steps": "8"},
+}
 
 
 def main() -> int:
@@ -159,10 +163,8 @@ def _value(prompt: dict[str, Any], class_type: str, name: str) -> str:
 def _lowered(prompt: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the workflow with the values of SMALLER and the wanted number of steps."""
     every = max(1, arguments.steps // 3)
-    changes = {
-        **SMALLER,
-        "GlitchRecipe": {**SMALLER.get("GlitchRecipe", {}), "steps": arguments.steps, "checkpoint_every": every},
-    }
+    counts = {"steps": arguments.steps, "checkpoint_every": every, "sample_every": every}
+    changes = SMALLER | {"GlitchRecipe": SMALLER["GlitchRecipe"] | counts}
     for class_type, values in changes.items():
         nodes = _nodes(prompt, class_type)
         for name, value in values.items():

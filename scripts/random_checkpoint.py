@@ -32,9 +32,9 @@ _UNET = {
 _UNET_OF_SIZE: dict[Size, dict[str, list[int] | int]] = {
     "small": {
         "num_res_blocks": [1, 1],
-        "channel_mult": [1, 2],
-        "transformer_depth": [1, 1],
-        "transformer_depth_output": [1, 1, 1, 1],
+        "channel_mult": [1, 1],
+        "transformer_depth": [0, 1],
+        "transformer_depth_output": [0, 0, 1, 1],
         "transformer_depth_middle": 1,
     },
     "full": {
@@ -144,7 +144,8 @@ def white_noise_denoiser(weights: dict[str, torch.Tensor], head: str = "") -> No
         rows[:group] = 0
     for name in (f"{block}0.out_layers.3.", f"{block}1.proj_out."):
         for part in ("weight", "bias"):
-            weights[name + part][:group] *= 0.05
+            if name + part in weights:
+                weights[name + part][:group] *= 0.05
     weights[f"{head}out.0.weight"][:group], weights[f"{head}out.0.bias"][:group] = 1, 0
     out = weights[f"{head}out.2.weight"]
     out *= 0.1

@@ -279,7 +279,7 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 import comfy.cli_args
 comfy.cli_args.args.cpu = True
-import nodes
+import nodes, server
 before = set(sys.modules)
 assert asyncio.run(nodes.load_custom_node(sys.argv[2])), "the pack did not load"
 print(sorted({"peft", "diffusers", "bitsandbytes", "accelerate"} & (set(sys.modules) - before)))
