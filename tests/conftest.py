@@ -6,6 +6,7 @@ ComfyUI's tree comes from the environment variable COMFYUI_PATH (scripts/test.py
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,3 +107,15 @@ def server(comfy_server: Callable[..., ComfyServer], tmp_path_factory: pytest.Te
     """A running server with our pack, one per test process; its folder is `server.base`."""
     with comfy_server(tmp_path_factory.mktemp("comfyui")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium or Chrome; without one the test is skipped, on a build machine (CI=true) it fails."""
+    path = os.environ.get("GLITCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path:
+        return path
+    reason = "no Chromium or Chrome found: install one or set GLITCH_CHROMIUM to its path"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason)
+    pytest.skip(reason)
