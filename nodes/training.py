@@ -19,7 +19,7 @@ from .sockets import DatasetSocket, RecipeSocket, RunSocket
 
 CATEGORY = "Glitch LoRA/training"
 MAX_STEPS = 10_000_000
-MAX_SEED = 0xFFFFFFFFFFFFFFFF
+MAX_SEED = 2**53 - 1  # what JavaScript can count
 DEFAULT = Recipe()
 
 
@@ -364,6 +364,7 @@ def _saving_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=MAX_SEED,
+            control_after_generate=False,  # else the front end adds a control that draws another seed at each queue
             tooltip="Of initial weights, order, noise and dropout. Stays as it is: another seed is another training.",
         ),
     ]
