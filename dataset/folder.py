@@ -86,7 +86,7 @@ def folder_state(folder: Path, recursive: bool = True) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def hold_out(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+def split_dataset(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
     """Return (kept, held out): a seeded choice of about `fraction` (0..0.5) of the pictures.
 
     The choice depends on each file's content and the seed, so it survives renaming, and copies of one file stay on

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
@@ -165,9 +166,13 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
-def _transformed(image: Image.Image, source: object) -> Image.Image:
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    black_point = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    return ImageCms.profileToProfile(
-        image, source, ImageCms.createProfile("sRGB"), renderingIntent=intent, outputMode="RGB", flags=black_point
+def _transformed(image: Image.Image, source: Any) -> Image.Image:
+    transform = ImageCms.buildTransform(
+        source,
+        ImageCms.createProfile("sRGB"),
+        image.mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
+    return transform.apply(image)

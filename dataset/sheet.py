@@ -9,6 +9,8 @@ from .dataset import Dataset
 _PAPER, _INK, _FAINT = (24, 24, 27), (228, 228, 231), (150, 150, 160)
 _GAP = 12
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 
 def contact_sheets(
     dataset: Dataset, columns: int = 4, cell: int = 256, rows: int = 4, limit: int = 32, watch: Callable | None = None
@@ -65,7 +67,7 @@ def _draw_cell(page: Image.Image, dataset: Dataset, number: int, corner: tuple[i
         draw.text((left, top + cell + 4 + index * line), text, _INK, font)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, lines: int) -> list[str]:
+def _wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
     """Return `text` in at most `lines` lines of `width` pixels, ending in an ellipsis when it is longer."""
     found: list[str] = []
     rest = " ".join(text.split())
@@ -85,7 +87,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, lines: int) ->
     return found
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> int:
+def _fitting(text: str, font: Font, width: int) -> int:
     """Return how many leading letters fit, at least one."""
     low, high = 1, min(len(text), width)
     while low < high:

@@ -34,17 +34,18 @@ class Parameter:
             return f"one of {list(self.choices)}"
         return f"{self.minimum:g} to {self.maximum:g}{f' {self.unit}' if self.unit else ''}"
 
-    def checked(self, value: object) -> Value:
+    def checked(self, value: Any) -> Value:
         """Return `value` in the parameter's type. Raises ValueError when it is not allowed."""
-        if self.choices:
-            accepted = value in self.choices
-        else:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            accepted = number and self.minimum <= value <= self.maximum
-            accepted = accepted and (isinstance(self.default, float) or value == int(value))
+        accepted = value in self.choices if self.choices else self._is_in_range(value)
         if not accepted:
             raise ValueError(f"{self.name}: got {value!r}, allowed {self.allowed()}, change it")
         return type(self.default)(value)
+
+    def _is_in_range(self, value: Any) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        within = self.minimum <= value <= self.maximum  # False for what is not a number, too
+        return within and (isinstance(self.default, float) or value == int(value))
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Operation:
     codecs: tuple[str, ...]
     function: Apply
 
-    def checked(self, values: Mapping[str, object]) -> dict[str, Value]:
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Value]:
         """Return every parameter with its checked value or default. Raises ValueError naming what is wrong."""
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(set(values) - set(known))

@@ -1,42 +1,31 @@
 """Nodes of the menu folder Glitch LoRA/dataset."""
 
-from typing import Any, get_args
+from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..dataset import caption_files, captions, fits, folder, framing, prompts
+from ..dataset.caption_files import CaptionSource
+from ..dataset.captions import TriggerPosition, TriggerWord
+from ..dataset.fits import BucketFit, FixedFit, NativeFit, PairFit, Reach
+from ..dataset.folder import BrokenPolicy, FolderOptions, MissingPolicy, folder_state, load_folder, split_dataset
+from ..dataset.framing import RESAMPLINGS, Crop, Flip, Frame
 from ..dataset.from_images import dataset_from_images
 from ..dataset.images import parse_colour, readable_extensions
+from ..dataset.prompts import Choice, PromptSet, PromptSource, TriggerMode, one_per_line
 from ..dataset.report import describe_dataset
 from ..dataset.sheet import contact_sheets
 from ..dataset.trigger_report import describe_trigger
-from ..glitch.registry import Parameter, all_operations
+from ..glitch.registry import all_operations
 from ..glitch.step import Damage, corruption
-from ..host import folders
 from ..host.choices import require_choice
+from ..host.folders import dataset_folder, list_dataset_folders, temporary_dataset_folder
 from ..host.progress import Progress, check_interrupt
+from ..host.tokens import cut_word
+from .inputs import combo, parameter_input, pixels, seed_input
 from .pictures import from_tensor, to_batch, to_tensor
 from .sockets import DatasetSocket
 
 CATEGORY = "Glitch LoRA/dataset"
-
-
-def _combo(name: str, choices: Any, tooltip: str, **settings: Any) -> io.Combo.Input:
-    options = list(choices if isinstance(choices, tuple | list) else get_args(choices))
-    return io.Combo.Input(name, options=options, tooltip=tooltip, **settings)
-
-
-def _seed(tooltip: str, **settings: Any) -> io.Int.Input:
-    fixed = io.ControlAfterGenerate.fixed
-    return io.Int.Input(
-        "seed", default=0, min=0, max=2**53 - 1, control_after_generate=fixed, tooltip=tooltip, **settings
-    )
-
-
-def _pixels(
-    name: str, default: int, tooltip: str, low: int = 64, high: int = 8192, step: int = 8, **settings: Any
-) -> io.Int.Input:
-    return io.Int.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **settings)
 
 
 class GlitchLoadDataset(io.ComfyNode):
@@ -54,25 +43,25 @@ class GlitchLoadDataset(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=folders.list_dataset_folders(readable_extensions()),
+                    options=list_dataset_folders(readable_extensions()),
                     tooltip="A folder with pictures, under ComfyUI's input, output or datasets folder. "
                     "A folder called 10_name makes its pictures count ten times.",
                 ),
                 io.Boolean.Input("recursive", default=True, tooltip="Take pictures from subfolders too."),
-                _combo(
+                combo(
                     "captions",
-                    caption_files.CaptionSource,
+                    CaptionSource,
                     "Where captions come from. auto: a .txt or .caption file beside the picture, else metadata.jsonl.",
                 ),
-                _combo(
+                combo(
                     "missing_captions",
-                    folder.MissingPolicy,
+                    MissingPolicy,
                     "allow: a picture without a caption is trained on an empty one, and reported.",
                     advanced=True,
                 ),
-                _combo(
+                combo(
                     "broken_images",
-                    folder.BrokenPolicy,
+                    BrokenPolicy,
                     "What happens on a picture that is unreadable, cut off or smaller than 8 pixels.",
                     advanced=True,
                 ),
@@ -91,7 +80,7 @@ class GlitchLoadDataset(io.ComfyNode):
                     tooltip="Part of the pictures that goes to the output held_out and is not trained on.",
                     advanced=True,
                 ),
-                _seed("Chooses which pictures are held out.", advanced=True),
+                seed_input("Chooses which pictures are held out.", advanced=True),
             ],
             outputs=[
                 DatasetSocket.Output("dataset", display_name="dataset", tooltip="The pictures to train on."),
@@ -105,7 +94,7 @@ class GlitchLoadDataset(io.ComfyNode):
         """Name a folder that is not allowed before anything runs."""
         if folder is not None:
             try:
-                folders.dataset_folder(folder)
+                dataset_folder(folder)
             except ValueError as error:
                 return str(error)
         return True
@@ -115,36 +104,25 @@ class GlitchLoadDataset(io.ComfyNode):
         """Change when a picture or a caption file does."""
         if folder is None or recursive is None:
             return ""
-        return _folder_state(folder, recursive)
+        return folder_state(dataset_folder(folder), recursive)
 
     @classmethod
     def execute(
         cls,
         folder: str,
         recursive: bool,
-        captions: str,
-        missing_captions: str,
-        broken_images: str,
+        captions: Any,
+        missing_captions: Any,
+        broken_images: Any,
         background: str,
         hold_out: float,
         seed: int,
     ) -> io.NodeOutput:
-        return io.NodeOutput(
-            *_load(folder, hold_out, seed, recursive, captions, broken_images, missing_captions, background)
-        )
-
-
-def _folder_state(name: str, recursive: bool) -> str:
-    return folder.folder_state(folders.dataset_folder(name), recursive)
-
-
-def _load(name: str, fraction: float, seed: int, *settings: Any) -> tuple[Any, Any, str]:
-    *policies, background = settings
-    options = folder.FolderOptions(*policies, background=parse_colour(background))
-    dataset = folder.load_folder(folders.dataset_folder(name), options, _watch())
-    kept, held = folder.hold_out(dataset, fraction, seed)
-    held_line = f"\nHeld out: {len(held)} pictures." if fraction else ""
-    return kept, held, describe_dataset(kept) + held_line
+        options = FolderOptions(recursive, captions, broken_images, missing_captions, parse_colour(background))
+        dataset = load_folder(dataset_folder(folder), options, _watch())
+        kept, held = split_dataset(dataset, hold_out, seed)
+        held_line = f"\nHeld out: {len(held)} pictures." if hold_out else ""
+        return io.NodeOutput(kept, held, describe_dataset(kept) + held_line)
 
 
 def _watch() -> Any:
@@ -188,7 +166,7 @@ class GlitchDatasetFromImages(io.ComfyNode):
     @classmethod
     def execute(cls, images: list[Any], captions: list[str] | None = None) -> io.NodeOutput:
         pictures = [picture for batch in images for picture in from_tensor(batch)]
-        dataset = dataset_from_images(pictures, captions or [], folders.temporary_dataset_folder())
+        dataset = dataset_from_images(pictures, captions or [], temporary_dataset_folder())
         return io.NodeOutput(dataset, describe_dataset(dataset))
 
 
@@ -252,9 +230,9 @@ class GlitchTriggerWord(io.ComfyNode):
                     default="glitchwork",
                     tooltip="A word the model does not know yet works best; connect a CLIP to see.",
                 ),
-                _combo(
+                combo(
                     "position",
-                    captions.TriggerPosition,
+                    TriggerPosition,
                     "In front, at the end, or in place of the placeholder (in front where a caption has none).",
                 ),
                 io.String.Input("separator", default=", ", tooltip="Stands between word and caption.", advanced=True),
@@ -276,9 +254,7 @@ class GlitchTriggerWord(io.ComfyNode):
     def execute(
         cls, dataset: Any, trigger: str, position: Any, separator: str, placeholder: str, clip: Any = None
     ) -> io.NodeOutput:
-        from ..host.tokens import cut_word
-
-        step = captions.TriggerWord(trigger.strip(), position, separator, placeholder)
+        step = TriggerWord(trigger.strip(), position, separator, placeholder)
         report = describe_trigger(dataset, step, cut_word(clip, step.word) if clip else ())
         return io.NodeOutput(dataset.with_step(step), report)
 
@@ -286,12 +262,12 @@ class GlitchTriggerWord(io.ComfyNode):
 def _fit_options() -> list[io.DynamicCombo.Option]:
     return [
         io.DynamicCombo.Option(
-            fits.BucketFit.mode,
+            BucketFit.mode,
             [
-                _pixels("resolution", 512, "The buckets' area is at most this squared: 512 for SD1.5, 1024 for SDXL."),
-                _pixels("step", 64, "Bucket sides are multiples of this.", 8, 256, advanced=True),
-                _pixels("min_side", 256, "The shortest side a bucket may have.", advanced=True),
-                _pixels("max_side", 1024, "The longest side a bucket may have; 2048 for SDXL.", advanced=True),
+                pixels("resolution", 512, "The buckets' area is at most this squared: 512 for SD1.5, 1024 for SDXL."),
+                pixels("step", 64, "Bucket sides are multiples of this.", 8, 256, advanced=True),
+                pixels("min_side", 256, "The shortest side a bucket may have.", advanced=True),
+                pixels("max_side", 1024, "The longest side a bucket may have; 2048 for SDXL.", advanced=True),
                 io.Boolean.Input(
                     "no_upscale",
                     default=False,
@@ -301,26 +277,26 @@ def _fit_options() -> list[io.DynamicCombo.Option]:
             ],
         ),
         io.DynamicCombo.Option(
-            fits.FixedFit.mode,
+            FixedFit.mode,
             [
-                _pixels("width", 512, "Width of every picture."),
-                _pixels("height", 512, "Height of every picture."),
-                _combo("fit", fits.Reach, "Crop what is too much, stretch, or pad what is missing."),
+                pixels("width", 512, "Width of every picture."),
+                pixels("height", 512, "Height of every picture."),
+                combo("fit", Reach, "Crop what is too much, stretch, or pad what is missing."),
                 io.Color.Input("pad_colour", default="#000000", tooltip="Colour of the padding.", advanced=True),
             ],
         ),
         io.DynamicCombo.Option(
-            fits.NativeFit.mode,
+            NativeFit.mode,
             [
-                _combo("stride", ["64", "32", "16", "8"], "Each side is cropped down to a multiple of this."),
-                _pixels("max_side", 0, "Longer pictures are shrunk to this first; 0 sets no limit.", 0),
+                combo("stride", ["64", "32", "16", "8"], "Each side is cropped down to a multiple of this."),
+                pixels("max_side", 0, "Longer pictures are shrunk to this first; 0 sets no limit.", 0),
             ],
         ),
         io.DynamicCombo.Option(
-            fits.PairFit.mode,
+            PairFit.mode,
             [
-                _pixels("short_side", 832, "The shorter side, e.g. 832 for SDXL."),
-                _pixels("long_side", 1216, "The longer side, e.g. 1216 for SDXL."),
+                pixels("short_side", 832, "The shorter side, e.g. 832 for SDXL."),
+                pixels("long_side", 1216, "The longer side, e.g. 1216 for SDXL."),
             ],
         ),
     ]
@@ -329,13 +305,13 @@ def _fit_options() -> list[io.DynamicCombo.Option]:
 def _fit(values: dict[str, Any]) -> Any:
     """Return the fit that the dynamic combo's values describe."""
     mode, rest = values["framing"], {name: value for name, value in values.items() if name != "framing"}
-    if mode == fits.BucketFit.mode:
-        return fits.BucketFit(**rest)
-    if mode == fits.FixedFit.mode:
-        return fits.FixedFit(rest["width"], rest["height"], rest["fit"])
-    if mode == fits.NativeFit.mode:
-        return fits.NativeFit(int(rest["stride"]), rest["max_side"])
-    return fits.PairFit(**rest)
+    if mode == BucketFit.mode:
+        return BucketFit(**rest)
+    if mode == FixedFit.mode:
+        return FixedFit(rest["width"], rest["height"], rest["fit"])
+    if mode == NativeFit.mode:
+        return NativeFit(int(rest["stride"]), rest["max_side"])
+    return PairFit(**rest)
 
 
 class GlitchFrameDataset(io.ComfyNode):
@@ -353,9 +329,9 @@ class GlitchFrameDataset(io.ComfyNode):
             inputs=[
                 DatasetSocket.Input("dataset", tooltip="The dataset to frame."),
                 io.DynamicCombo.Input("framing", options=_fit_options(), tooltip="How the size is chosen."),
-                _combo("crop", framing.Crop, "Which part stays; random gives training a few variants."),
-                _combo("horizontal_flip", framing.Flip, "Mirror left and right: never, always, or half the time."),
-                _combo("vertical_flip", framing.Flip, "Turn upside down by mirroring.", advanced=True),
+                combo("crop", Crop, "Which part stays; random gives training a few variants."),
+                combo("horizontal_flip", Flip, "Mirror left and right: never, always, or half the time."),
+                combo("vertical_flip", Flip, "Turn upside down by mirroring.", advanced=True),
                 io.Int.Input(
                     "max_resolution",
                     default=0,
@@ -364,14 +340,14 @@ class GlitchFrameDataset(io.ComfyNode):
                     step=64,
                     tooltip="Resolution crush: no picture is trained at more than this squared; 0 sets no limit.",
                 ),
-                _combo(
+                combo(
                     "resampling",
-                    framing.RESAMPLINGS,
+                    RESAMPLINGS,
                     "The filter of the resize. nearest and box keep the damage of shrinking hard.",
                     default="lanczos",
                     advanced=True,
                 ),
-                _seed("Of random crops and flips.", advanced=True),
+                seed_input("Of random crops and flips.", advanced=True),
             ],
             outputs=[
                 DatasetSocket.Output("dataset", display_name="dataset", tooltip="The framed dataset."),
@@ -392,32 +368,12 @@ class GlitchFrameDataset(io.ComfyNode):
         seed: int,
         framing: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
-        modes = [fit.mode for fit in (fits.BucketFit, fits.FixedFit, fits.NativeFit, fits.PairFit)]
+        modes = (BucketFit.mode, FixedFit.mode, NativeFit.mode, PairFit.mode)
         values = require_choice(framing, "framing", modes, cls.hidden.prompt)
-        settings = (crop, horizontal_flip, vertical_flip, resampling, max_resolution)
-        framed = dataset.with_step(_frame(values, settings, seed))
+        pad = parse_colour(values.get("pad_colour", "#000000"))
+        step = Frame(_fit(values), crop, horizontal_flip, vertical_flip, resampling, max_resolution, pad, seed)
+        framed = dataset.with_step(step)
         return io.NodeOutput(framed, describe_dataset(framed))
-
-
-def _frame(values: dict[str, Any], settings: tuple[Any, ...], seed: int) -> framing.Frame:
-    return framing.Frame(_fit(values), *settings, pad=parse_colour(values.get("pad_colour", "#000000")), seed=seed)
-
-
-def _widget(parameter: Parameter) -> io.Input:
-    """Return the input of an operation's parameter."""
-    if parameter.choices:
-        return _combo(parameter.name, parameter.choices, f"{parameter.help}.", default=parameter.default)
-    tooltip = f"{parameter.help} ({parameter.allowed()}), at severity 1."
-    kind = io.Float if isinstance(parameter.default, float) else io.Int
-    number = type(parameter.default)
-    return kind.Input(
-        parameter.name,
-        default=parameter.default,
-        min=number(parameter.minimum),
-        max=number(parameter.maximum),
-        step=number(parameter.step),
-        tooltip=tooltip,
-    )
 
 
 class GlitchCorruptDataset(io.ComfyNode):
@@ -426,7 +382,7 @@ class GlitchCorruptDataset(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         options = [
-            io.DynamicCombo.Option(operation.name, [_widget(parameter) for parameter in operation.parameters])
+            io.DynamicCombo.Option(operation.name, [parameter_input(parameter) for parameter in operation.parameters])
             for operation in all_operations()
         ]
         return io.Schema(
@@ -445,13 +401,13 @@ class GlitchCorruptDataset(io.ComfyNode):
                 io.Float.Input(
                     "fraction", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="How likely a picture is damaged."
                 ),
-                _combo(
+                combo(
                     "damage",
                     Damage,
                     "frozen: a picture is always damaged the same way. new for each variant: training sees several.",
                     advanced=True,
                 ),
-                _seed("Of everything the damage draws."),
+                seed_input("Of everything the damage draws."),
             ],
             outputs=[
                 DatasetSocket.Output("dataset", display_name="dataset", tooltip="The damaged dataset."),
@@ -494,7 +450,7 @@ class GlitchPreviewDataset(io.ComfyNode):
             inputs=[
                 DatasetSocket.Input("dataset", tooltip="The dataset to look at."),
                 io.Int.Input("columns", default=4, min=1, max=16, tooltip="Pictures side by side."),
-                _pixels("cell", 256, "Largest side of a picture on the sheet.", 64, 1024, 32, advanced=True),
+                pixels("cell", 256, "Largest side of a picture on the sheet.", 64, 1024, 32, advanced=True),
                 io.Int.Input("limit", default=32, min=0, max=100_000, tooltip="How many pictures; 0 shows all."),
             ],
             outputs=[
@@ -524,15 +480,15 @@ class GlitchPromptSet(io.ComfyNode):
             "each in several variations. The lists run any graph once for each picture; the text feeds a sweep.",
             search_aliases=["prompts", "prompt list", "variations", "batch prompts", "captions as prompts"],
             inputs=[
-                _combo("source", prompts.PromptSource, "Typed lines, the dataset's captions, or both."),
+                combo("source", PromptSource, "Typed lines, the dataset's captions, or both."),
                 io.String.Input(
                     "text", default="", multiline=True, tooltip="One prompt a line, in ComfyUI's prompt syntax."
                 ),
-                _combo("trigger", prompts.TriggerMode, "Leave prompts alone, add the trigger word, or take it out."),
+                combo("trigger", TriggerMode, "Leave prompts alone, add the trigger word, or take it out."),
                 io.Int.Input("variations", default=1, min=1, max=1000, tooltip="Pictures of each prompt."),
-                _seed("Of the first variation; each further one counts up."),
+                seed_input("Of the first variation; each further one counts up."),
                 io.Int.Input("limit", default=0, min=0, max=100_000, tooltip="How many prompts to keep; 0 keeps all."),
-                _combo("choice", prompts.Choice, "Which prompts a limit keeps.", advanced=True),
+                combo("choice", Choice, "Which prompts a limit keeps.", advanced=True),
                 io.String.Input(
                     "trigger_word",
                     default="",
@@ -569,10 +525,10 @@ class GlitchPromptSet(io.ComfyNode):
         caption_syntax: bool,
         dataset: Any = None,
     ) -> io.NodeOutput:
-        chosen = prompts.PromptSet(source, trigger, trigger_word, limit, choice, variations, seed, caption_syntax)
+        chosen = PromptSet(source, trigger, trigger_word, limit, choice, variations, seed, caption_syntax)
         found = chosen.prompts(text, dataset)
         texts, seeds, names = (list(column) for column in zip(*found, strict=True))
-        return io.NodeOutput(texts, seeds, names, prompts.one_per_line(dict.fromkeys(texts)))
+        return io.NodeOutput(texts, seeds, names, one_per_line(dict.fromkeys(texts)))
 
 
 NODES: list[type[io.ComfyNode]] = [

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from glitch_lora.dataset.folder import FolderOptions, folder_state, hold_out, load_folder
+from glitch_lora.dataset.folder import FolderOptions, folder_state, load_folder, split_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from photographs import photograph, write_dataset
@@ -181,21 +181,21 @@ def test_hold_out_is_a_partition_by_content(fraction: float, seed: int) -> None:
     from glitch_lora.dataset.dataset import Dataset, Item
 
     items = tuple(Item(Path(str(n)), str(n), "", 1, str(n % 17), (64, 64)) for n in range(20))  # three copies
-    kept, held = hold_out(Dataset(items), fraction, seed)
+    kept, held = split_dataset(Dataset(items), fraction, seed)
     assert sorted((*kept.items, *held.items), key=lambda item: int(item.name)) == list(items)
     assert not {item.key for item in kept.items} & {item.key for item in held.items}
     assert len({item.key for item in held.items}) == (0 if fraction == 0 else max(1, round(17 * fraction)))
     renamed = Dataset(tuple(replace(item, name="z" + item.name) for item in reversed(items)))
-    again = hold_out(renamed, fraction, seed)[1]
+    again = split_dataset(renamed, fraction, seed)[1]
     assert {item.key for item in again.items} == {item.key for item in held.items}
 
 
 def test_hold_out_refuses_more_than_half(tmp_path: Path) -> None:
     dataset = load_folder(write_dataset(tmp_path, ["coffee", "chelsea", "rocket", "cell"]))
     with pytest.raises(ValueError, match=r"hold_out: got 0\.9"):
-        hold_out(dataset, 0.9, 0)
-    assert [len(part) for part in hold_out(dataset, 0.25, 1)] == [3, 1]
-    assert len({hold_out(dataset, 0.25, seed)[1].fingerprint for seed in range(20)}) == 4
+        split_dataset(dataset, 0.9, 0)
+    assert [len(part) for part in split_dataset(dataset, 0.25, 1)] == [3, 1]
+    assert len({split_dataset(dataset, 0.25, seed)[1].fingerprint for seed in range(20)}) == 4
 
 
 def test_unknown_options_are_refused() -> None:

@@ -1,0 +1,44 @@
+"""Inputs that several nodes have."""
+
+from typing import Any, get_args
+
+from comfy_api.latest import io
+
+from ..glitch.registry import Parameter
+
+
+def combo(name: str, choices: Any, tooltip: str, **settings: Any) -> io.Combo.Input:
+    """Return a menu of a Literal's values, or of a sequence of texts; the first is the default."""
+    options = list(choices if isinstance(choices, tuple | list) else get_args(choices))
+    return io.Combo.Input(name, options=options, tooltip=tooltip, **settings)
+
+
+def seed_input(tooltip: str, **settings: Any) -> io.Int.Input:
+    """Return a seed that stays fixed until the user changes it: a moved seed would start a training again."""
+    fixed = io.ControlAfterGenerate.fixed
+    return io.Int.Input(
+        "seed", default=0, min=0, max=2**53 - 1, control_after_generate=fixed, tooltip=tooltip, **settings
+    )
+
+
+def pixels(
+    name: str, default: int, tooltip: str, low: int = 64, high: int = 8192, step: int = 8, **settings: Any
+) -> io.Int.Input:
+    """Return a length in pixels."""
+    return io.Int.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **settings)
+
+
+def parameter_input(parameter: Parameter) -> io.Combo.Input | io.Int.Input | io.Float.Input:
+    """Return the input of a corruption's parameter."""
+    if parameter.choices:
+        return combo(parameter.name, parameter.choices, f"{parameter.help}.", default=parameter.default)
+    number = type(parameter.default)
+    kind = io.Float if number is float else io.Int
+    return kind.Input(
+        parameter.name,
+        default=parameter.default,
+        min=number(parameter.minimum),
+        max=number(parameter.maximum),
+        step=number(parameter.step),
+        tooltip=f"{parameter.help} ({parameter.allowed()}), at severity 1.",
+    )
