@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .file_names import numbered_name
+
 TEMPORARY_SUFFIX = ".partial"
 
 
@@ -33,6 +35,19 @@ def write_file(path: Path, write: Callable[[Path], None], size: int) -> Path:
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write `content` to `path`, whole or not at all."""
     return write_file(path, lambda temporary: _write_all(temporary, content), len(content))
+
+
+def write_beside(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    """Write `content` as a new file called `stem` and `suffix`; returns its path.
+
+    A file with the same bytes is used again; one with other bytes is never overwritten: the name then gets a counter.
+    """
+    for path in numbered_name(folder, stem, suffix):
+        if not path.exists():
+            return write_bytes(path, content)
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+            return path
+    raise AssertionError("numbered_name never ends")
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -217,17 +217,28 @@ def save_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: 
     anywhere, non-contiguous or sharing memory; they are not changed. Raises OSError naming the file, the bytes needed
     and the bytes free; a file already at `path` is then untouched.
     """
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # widest first: all stay aligned
-    header = _header({name: tensors[name] for name in names}, metadata)
-    size = len(header) + sum(_bytes_in(tensor) for tensor in tensors.values())
+    header, ordered = _layout(tensors, metadata)
+    size = len(header) + sum(_bytes_in(tensor) for tensor in ordered)
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:
             file.write(header)
-            for name in names:
-                file.write(_raw(tensors[name]))
+            for tensor in ordered:
+                file.write(_raw(tensor))
 
     return write_file(path, write, size)
+
+
+def safetensors_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes that `save_safetensors` writes."""
+    header, ordered = _layout(tensors, metadata)
+    return b"".join([header, *map(_raw, ordered)])
+
+
+def _layout(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> tuple[bytes, list[torch.Tensor]]:
+    """Return header and tensors in the order of the file: widest numbers first, so that all stay aligned."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    return _header({name: tensors[name] for name in names}, metadata), [tensors[name] for name in names]
 
 
 _FORMAT_DTYPES = {

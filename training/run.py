@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .atomic import not_saved_message, remove_leftovers, write_bytes, write_file, write_json
-from .file_names import content_key, numbered_name, run_folder_name, safe_name
+from .atomic import not_saved_message, remove_leftovers, write_beside, write_bytes, write_file, write_json
+from .file_names import content_key, run_folder_name, safe_name
 
 __all__ = [
     "Checkpoint",
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 STEP_DIGITS = 8
+LAST = -1
 _CHECKPOINT = re.compile(r"-(\d+)\.safetensors$")
 _SAMPLE = re.compile(r"^(\d+)-(\d+)\.png$")
 _STATE = re.compile(r"^state-(\d+)\.safetensors$")
@@ -87,8 +88,10 @@ class Run:
         return self._scan_checkpoints()[0]
 
     def checkpoint(self, step: int) -> Checkpoint:
-        """Return the checkpoint of `step`. Raises ValueError listing the steps there are."""
+        """Return the checkpoint of `step`, -1 for the last. Raises ValueError listing the steps there are."""
         found = {checkpoint.step: checkpoint for checkpoint in self.checkpoints()}
+        if step == LAST and found:
+            return found[max(found)]
         if step not in found:
             steps = list(found) or "none: the run has no readable checkpoint yet"
             raise ValueError(f"step: got {step}, allowed for run '{self.name}' {steps}, choose one of them")
@@ -120,6 +123,12 @@ class Run:
             return (f"{self.name}: the run folder is gone, train again or open another run",)
         parts = (self._read_config()[1], self._scan_checkpoints()[1], self._read_metrics()[1], self._scan_state()[1])
         return tuple(problem for part in parts for problem in part)
+
+    def listing(self) -> str:
+        """Return a hash of the names, sizes and times of what the run recorded: another one means it went on."""
+        parts = [self.folder / "config.json", self.folder / "metrics.jsonl", *_files(self.folder / "checkpoints")]
+        found = [(path.name, path.stat()) for path in parts if path.exists()]
+        return content_key([self.name, *([name, status.st_size, status.st_mtime_ns] for name, status in found)])
 
     def _read_config(self) -> tuple[dict[str, Any], list[str]]:
         path = self.folder / "config.json"
@@ -295,13 +304,7 @@ class RunWriter:
         counter, because ComfyUI keeps what it loaded from a path.
         """
         source = self.run.checkpoint(step).path
-        content = source.read_bytes()
-        for path in numbered_name(loras_folder, source.stem, source.suffix):
-            if not path.exists():
-                return write_bytes(path, content)
-            if path.stat().st_size == len(content) and path.read_bytes() == content:
-                return path
-        raise AssertionError("numbered_name never ends")
+        return write_beside(loras_folder, source.stem, source.suffix, source.read_bytes())
 
 
 def _line_break_if_torn(file: Any) -> bytes:
