@@ -35,7 +35,7 @@ class GlitchLoadDataset(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchLoadDataset",
-            display_name="Load Dataset (Glitch)",
+            display_name="Load Dataset",
             category=CATEGORY,
             description="Reads a folder of pictures, with captions from text files or metadata.jsonl. Drop pictures "
             "and caption files on the node to upload them as a new folder.",
@@ -143,7 +143,7 @@ class GlitchDatasetFromImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchDatasetFromImages",
-            display_name="Dataset From Images (Glitch)",
+            display_name="Dataset From Images",
             category=CATEGORY,
             description="Makes a dataset of images and captions from other nodes, such as captioners.",
             search_aliases=["images to dataset", "list to dataset", "captioner"],
@@ -177,7 +177,7 @@ class GlitchDatasetToImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchDatasetToImages",
-            display_name="Dataset To Images (Glitch)",
+            display_name="Dataset To Images",
             category=CATEGORY,
             description="Gives the pictures of a dataset, after its chain of steps, as a list of images with captions.",
             search_aliases=["dataset to list", "export images"],
@@ -219,7 +219,7 @@ class GlitchTriggerWord(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchTriggerWord",
-            display_name="Trigger Word (Glitch)",
+            display_name="Trigger Word",
             category=CATEGORY,
             description="Puts a trigger word into every caption, so that it later calls what the LoRA has learned.",
             search_aliases=["trigger", "activation word", "instance token", "keyword", "caption prefix"],
@@ -321,7 +321,7 @@ class GlitchFrameDataset(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchFrameDataset",
-            display_name="Frame Dataset (Glitch)",
+            display_name="Frame Dataset",
             category=CATEGORY,
             description="Resizes, crops and flips the pictures: aspect-ratio buckets, one size, the native aspect "
             "ratio, or a portrait and landscape pair. A low max_resolution crushes large pictures.",
@@ -387,7 +387,7 @@ class GlitchCorruptDataset(io.ComfyNode):
         ]
         return io.Schema(
             node_id="GlitchCorruptDataset",
-            display_name="Corrupt Dataset (Glitch)",
+            display_name="Corrupt Dataset",
             category=CATEGORY,
             description="Damages the pictures before training, each in its own way. Chain several for more; place it "
             "after the framing to keep the damage sharp.",
@@ -441,7 +441,7 @@ class GlitchPreviewDataset(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchPreviewDataset",
-            display_name="Preview Dataset (Glitch)",
+            display_name="Preview Dataset",
             category=CATEGORY,
             description="Draws contact sheets of a dataset after its chain of steps: picture, size and caption. Runs "
             "alone, without starting a training.",
@@ -474,7 +474,7 @@ class GlitchPromptSet(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="GlitchPromptSet",
-            display_name="Prompt Set (Glitch)",
+            display_name="Prompt Set",
             category=CATEGORY,
             description="Prompts from typed lines, a dataset's captions or both, with or without the trigger word, "
             "each in several variations. The lists run any graph once for each picture; the text feeds a sweep.",
@@ -505,9 +505,9 @@ class GlitchPromptSet(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output("prompts", display_name="prompts", is_output_list=True, tooltip="A prompt a picture."),
+                io.String.Output("text", display_name="text", tooltip="Each prompt once, one a line, for a sweep."),
                 io.Int.Output("seeds", display_name="seeds", is_output_list=True, tooltip="A seed a picture."),
                 io.String.Output("names", display_name="names", is_output_list=True, tooltip="A file name a picture."),
-                io.String.Output("text", display_name="text", tooltip="Each prompt once, one a line, for a sweep."),
             ],
         )
 
@@ -528,7 +528,7 @@ class GlitchPromptSet(io.ComfyNode):
         chosen = PromptSet(source, trigger, trigger_word, limit, choice, variations, seed, caption_syntax)
         found = chosen.prompts(text, dataset)
         texts, seeds, names = (list(column) for column in zip(*found, strict=True))
-        return io.NodeOutput(texts, seeds, names, one_per_line(dict.fromkeys(texts)))
+        return io.NodeOutput(texts, one_per_line(dict.fromkeys(texts)), seeds, names)
 
 
 NODES: list[type[io.ComfyNode]] = [

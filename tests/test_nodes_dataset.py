@@ -228,7 +228,7 @@ def test_held_out_captions_are_prompts(cats: ComfyServer) -> None:
 def test_variations_run_a_graph_once_a_picture(cats: ComfyServer) -> None:
     settings = PROMPTS | {"text": "a cat\n(a dog:1.2)", "variations": 2, "seed": 5}
     prompt = {"set": node("GlitchPromptSet", settings)}
-    found = shown(cats, prompt, prompts=["set", 0], seeds=["set", 1], names=["set", 2], text=["set", 3])
+    found = shown(cats, prompt, prompts=["set", 0], text=["set", 1], seeds=["set", 2], names=["set", 3])
     assert found["prompts"] == "a cat\na cat\n(a dog:1.2)\n(a dog:1.2)"
     assert found["seeds"] == "5\n6\n5\n6"
     assert found["names"].splitlines() == ["001-a-cat-v1", "001-a-cat-v2", "002-a-dog-1-2-v1", "002-a-dog-1-2-v2"]
