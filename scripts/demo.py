@@ -42,7 +42,7 @@ def main() -> int:
             if arguments.ui:
                 _serve(server)
                 return 0
-            print(_run(server, _lowered(prompt, arguments), arguments.output))
+            print(_run(server, _lowered(prompt, arguments.steps), arguments.output))
         return 0
     except (SetupError, ServerError, PromptError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -160,20 +160,24 @@ def _value(prompt: dict[str, Any], class_type: str, name: str) -> str:
     raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, repair the workflow file")
 
 
-def _lowered(prompt: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the workflow with the values of SMALLER and the wanted number of steps."""
-    every = max(1, arguments.steps // 3)
-    counts = {"steps": arguments.steps, "checkpoint_every": every, "sample_every": every}
-    changes = SMALLER | {"GlitchRecipe": SMALLER["GlitchRecipe"] | counts}
+def _lowered(prompt: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Return the workflow with the values of SMALLER, the wanted number of steps and three checkpoints on the way."""
+    every = max(1, steps // 3)
+    counts = {"steps": steps, "checkpoint_every": every, "sample_every": every}
+    changes = SMALLER | {"GlitchRecipe": SMALLER.get("GlitchRecipe", {}) | counts}
     for class_type, values in changes.items():
-        nodes = _nodes(prompt, class_type)
         for name, value in values.items():
-            changed = [node for node in nodes if name in node["inputs"] and not isinstance(node["inputs"][name], list)]
-            if not changed:
-                raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, correct SMALLER in demo.py")
-            for node in changed:
-                node["inputs"][name] = value
+            _set(prompt, class_type, name, value)
     return prompt
+
+
+def _set(prompt: dict[str, Any], class_type: str, name: str, value: Any) -> None:
+    """Set an input of every node of that type; a link is left alone, a missing input is an error of ours."""
+    nodes = [node for node in _nodes(prompt, class_type) if not isinstance(node["inputs"].get(name, []), list)]
+    if not nodes:
+        raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, correct SMALLER in demo.py")
+    for node in nodes:
+        node["inputs"][name] = value
 
 
 # Running
