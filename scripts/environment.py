@@ -11,10 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -158,6 +160,7 @@ def _make(folder: Path, files: list[Path], say: Callable[[str], None]) -> Enviro
         for number, step in enumerate(steps, 1):
             if not _stamp(folder, step).exists():
                 say(f"[{number}/{len(steps)}] {step.title}")
+                _drop_half_installed(folder / "venv")
                 step.do()
                 _write_stamp(_stamp(folder, step))
     return made
@@ -177,6 +180,15 @@ def _steps(folder: Path, made: Environment, files: list[Path]) -> list[_Step]:
         _Step("comfyui", "install ComfyUI's requirements", install("-r", made.comfyui / "requirements.txt")),
         *(_Step(path.stem, f"install {path.name}", install("-r", path)) for path in files),
     ]
+
+
+def _drop_half_installed(venv: Path) -> None:
+    """Make pip forget packages whose files are not all there: it would believe one that it was killed in writing."""
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(venv), "platbase": str(venv)}))
+    for folder in packages.glob("*.dist-info"):
+        files = metadata.PathDistribution(folder).files
+        if files is None or not all((packages / file).exists() for file in files):
+            shutil.rmtree(folder)
 
 
 def _stamp(folder: Path, step: _Step) -> Path:

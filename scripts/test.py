@@ -31,6 +31,9 @@ def main() -> int:
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. Run it again: the set-up goes on at the step it was in.", file=sys.stderr)
+        return 1
     if not browser:
         _say("No Chromium or Chrome found: the browser tests are skipped. Set GLITCH_CHROMIUM to the program's path.")
     variables = environment.variables() | {"OMP_NUM_THREADS": "1", "GLITCH_CHROMIUM": browser or ""}
@@ -83,12 +86,13 @@ def _whole_suite(environment: Environment, variables: dict[str, str]) -> int:
     if alone:
         _say(f"Part 1 failed with exit status {alone}")
     _say("Part 2 of 2: all other tests, in two processes")
-    shared = _pytest(environment, variables, ["-m", "not exclusive", "-n", "2", "--dist", "loadgroup"])
+    parallel = ["-m", "not exclusive", "-n", "2", "--dist", "loadgroup", "--durations=15"]
+    shared = _pytest(environment, variables, parallel)
     return max(alone, shared)
 
 
 def _pytest(environment: Environment, variables: dict[str, str], arguments: list[str]) -> int:
-    command = [str(environment.python), "-m", "pytest", "--durations=15", *arguments]
+    command = [str(environment.python), "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
 
 

@@ -3,7 +3,9 @@
 import ast
 import hashlib
 import io
+import subprocess
 import sys
+import sysconfig
 import tarfile
 import threading
 from pathlib import Path
@@ -71,6 +73,23 @@ def test_interrupted_setup_goes_on_at_the_step_it_was_in(fresh, monkeypatch):
     prepare(say=lambda _: None)
     assert done[3] == "unpack"
     assert len(done) == 6
+
+
+def test_package_that_was_being_written_is_forgotten(tmp_path):
+    """Oracle: pip's own list. A complete package stays; one without a listed file, or without a list, goes."""
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(tmp_path), "platbase": str(tmp_path)}))
+    for name, files in {"whole": ["whole.py"], "cut": [], "bare": ["bare.py"]}.items():
+        folder = packages / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        if name != "bare":
+            (folder / "RECORD").write_text(f"{name}.py,,\n{name}-1.0.dist-info/METADATA,,\n")
+        for file in files:
+            (packages / file).write_text("")
+    environment._drop_half_installed(tmp_path)
+    pip = [sys.executable, "-m", "pip", "list", "--path", str(packages), "--format", "freeze"]
+    listed = subprocess.run([*pip, "--disable-pip-version-check"], capture_output=True, text=True, check=True).stdout
+    assert listed.split() == ["whole==1.0"]
 
 
 def test_two_setups_do_not_collide(fresh, monkeypatch):
