@@ -68,12 +68,10 @@ class Plan:
             )
 
 
-def make_plan(
-    recipe: Recipe, parameters: int, done: int, until: int, total: int, probe: Measured, device: torch.device
-) -> Plan:
-    """Return the plan for going from step `done` to `until` of `total` with `parameters` trained values."""
+def make_plan(recipe: Recipe, parameters: int, done: int, until: int, probe: Measured, device: torch.device) -> Plan:
+    """Return the plan for going from step `done` to step `until` with `parameters` trained values."""
     every = recipe.checkpoint_every
-    checkpoints = (until // every - done // every if every else 0) + (1 if not every or total % every else 0)
+    checkpoints = (until // every - done // every if every else 0) + (1 if not every or until % every else 0)
     return Plan(
         steps=until - done,
         checkpoints=checkpoints,

@@ -200,7 +200,7 @@ class _Session:
         with measured(model.device) as probe, explained_memory_errors(self._recipe):
             training.probe(data.largest())
         parameters = sum(p.numel() for p in self._adapters.named_parameters().values())
-        return make_plan(self._recipe, parameters, done, until, self._total, probe, model.device)
+        return make_plan(self._recipe, parameters, done, until, probe, model.device)
 
     def _tell_plan(self, plan: Plan) -> None:
         plan.require_disk(self._writer.run.folder)
