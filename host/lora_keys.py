@@ -88,6 +88,6 @@ def _mismatch(model: Any, tensors: dict[str, torch.Tensor], unmatched: list[str]
     found = len(tensors) - len(unmatched)
     how_many = f"{found} of {len(tensors)}" if found else f"none of the {len(tensors)}"
     return (
-        f"LoRA: got a file of which {how_many} keys exist in this {type(model.model).__name__} model "
+        f"LoRA: got a file of which {how_many} keys exist in this {type(model.model.model_config).__name__} model "
         f"(for example {unmatched[0]} does not), allowed a LoRA of the same family, connect the model it was trained on"
     )
