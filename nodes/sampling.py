@@ -1,23 +1,23 @@
 """Nodes of the menu folder Glitch LoRA/sampling."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from comfy_api.latest import io, ui
-from PIL import Image
 
-from ..host.folders import output_folder
+from ..host.folders import RUNS_FOLDER, output_folder
 from ..host.metadata import metadata_wanted, png_chunks
 from ..host.progress import Progress, check_interrupt
 from ..host.rendering import sampler_names, scheduler_names
-from ..sampling.grid import PAGE_SIDE, draw_pages, list_table, sweep_tables
+from ..sampling.cells import to_picture
+from ..sampling.grid import PAGE_SIDE, Table, draw_pages, list_table, sweep_tables
 from ..sampling.lora_renderer import sweep_checkpoints
 from ..sampling.pages import save_pages, stem_for
 from ..sampling.plan import AXES, Cell, SweepPlan
 from ..sampling.request import NEGATIVE_CHOICES, SweepTexts, plan_from_texts
 from ..sampling.sweep import Sweep, cell_picture
+from .pictures import from_tensor, to_tensor
 from .sockets import RunSocket, SweepSocket
 
 OWN = "empty: as the run's samples"
@@ -220,7 +220,7 @@ class GlitchGrid(io.ComfyNode):
         title: list[str],
         page_side: list[int],
         sweep: list[Any] | None = None,
-        images: list[torch.Tensor] | None = None,
+        images: list[Any] | None = None,
         labels: list[str] | None = None,
         row_labels: list[str] | None = None,
     ) -> io.NodeOutput:
@@ -229,16 +229,15 @@ class GlitchGrid(io.ComfyNode):
             raise ValueError("grid: got both or none of sweep and images, allowed one of the two, connect just one")
         chunks = png_chunks(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         if sweep:
-            pages, paths = _sweep_grid(sweep, page_side[0], chunks)
+            pages, paths = _sweep_pages(sweep, page_side[0], chunks)
         else:
-            pictures = [_to_picture(image) for batch in images or () for image in batch]
+            pictures = [to_picture(pixels) for batch in images or () for pixels in from_tensor(batch)]
             table = list_table(pictures, labels or (), columns[0], title[0], row_labels or ())
-            pages = draw_pages([table], page_side[0], check_interrupt)
-            paths = save_pages(pages, _grids_folder(), stem_for(pages, title[0]), chunks)
-        return io.NodeOutput([_to_image(page) for page in pages], ui=ui.SavedImages([_shown(path) for path in paths]))
+            pages, paths = _list_pages(table, page_side[0], chunks)
+        return io.NodeOutput([to_tensor(page) for page in pages], ui=ui.SavedImages([_shown(path) for path in paths]))
 
 
-def _images(sweep: Sweep, plan: SweepPlan, shown: list[Cell]) -> list[torch.Tensor]:
+def _images(sweep: Sweep, plan: SweepPlan, shown: Sequence[Cell]) -> list[Any]:
     """Return IMAGEs of `shown`; a picture that is shown twice is kept once."""
     files = sweep.cells()
     images = {}
@@ -246,12 +245,12 @@ def _images(sweep: Sweep, plan: SweepPlan, shown: list[Cell]) -> list[torch.Tens
         picture = cell_picture(files[cell])
         if picture is None:
             raise ValueError(f"sweep: got a damaged picture {files[cell].name} just after saving it, queue again")
-        images[cell] = _to_image(picture)
+        images[cell] = to_tensor(picture)
     return [images[cell] for cell in shown]
 
 
-def _sweep_grid(sweeps: list[Sweep], page_side: int, chunks: dict[str, str]) -> tuple[list[Image.Image], list[Path]]:
-    pages: list[Image.Image] = []
+def _sweep_pages(sweeps: Sequence[Sweep], page_side: int, chunks: Mapping[str, str]) -> tuple[list[Any], list[Path]]:
+    pages: list[Any] = []
     paths: list[Path] = []
     for sweep in sweeps:
         drawn = draw_pages(sweep_tables(sweep), page_side, check_interrupt)
@@ -262,24 +261,18 @@ def _sweep_grid(sweeps: list[Sweep], page_side: int, chunks: dict[str, str]) -> 
     return pages, paths
 
 
+def _list_pages(table: Table, page_side: int, chunks: Mapping[str, str]) -> tuple[list[Any], list[Path]]:
+    pages = draw_pages([table], page_side, check_interrupt)
+    return pages, save_pages(pages, _grids_folder(), stem_for(pages, table.title), chunks)
+
+
 def _grids_folder() -> Path:
-    return output_folder() / "glitch_lora" / "grids"
+    return output_folder() / RUNS_FOLDER / "grids"
 
 
 def _shown(path: Path) -> ui.SavedResult:
     subfolder = path.resolve().parent.relative_to(output_folder().resolve()).as_posix()
     return ui.SavedResult(path.name, subfolder, io.FolderType.output)
-
-
-def _to_image(picture: Image.Image) -> torch.Tensor:
-    """Return an IMAGE, float [1, H, W, 3] in 0..1."""
-    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255.0).unsqueeze(0)
-
-
-def _to_picture(image: torch.Tensor) -> Image.Image:
-    """Return one item [H, W, C] of an IMAGE as RGB."""
-    pixels = np.clip(255.0 * image.float().cpu().numpy(), 0, 255).round().astype(np.uint8)
-    return Image.fromarray(pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1))
 
 
 NODES: list[type[io.ComfyNode]] = [GlitchSweep, GlitchGrid]

@@ -64,21 +64,21 @@ class Lettering:
             canvas.text(place, line, font=font(self.face, self.size), fill=fill)
 
 
+@lru_cache(maxsize=1024)
 def fit(text: str, size: int, width: int, height: int) -> Lettering:
     """Return `text` wrapped into width x height pixels, complete if a font down to 3/4 of `size` allows it.
 
-    Otherwise as many lines as fit (at least one) at the smallest size, the last ending in an ellipsis.
+    Otherwise as many lines as fit (at least one) at the smallest size, the last ending in an ellipsis. Even a single
+    line may be higher than `height`.
     """
     face = face_for(text)
     text = _covered(text, face)
     smallest = max(1, round(size * SMALLEST))
     for candidate in range(size, smallest - 1, -1):
-        lines = wrap(text, candidate, width, face)
-        if len(lines) * round(candidate * LINE_SPACING) <= height:
+        room = max(1, int(height / round(candidate * LINE_SPACING)))
+        lines = wrap(text, candidate, width, face, room + 1)
+        if len(lines) <= room:
             return Lettering(tuple(lines), candidate, True, face)
-    room = max(1, int(height / round(smallest * LINE_SPACING)))
-    if len(lines) <= room:
-        return Lettering(tuple(lines), smallest, True, face)
     last = lines[room - 1].rstrip()
     ellipsis = ELLIPSIS if _knows(face, ELLIPSIS) else "..."
     while last and _width(last + ellipsis, face, smallest) > width:
@@ -86,8 +86,11 @@ def fit(text: str, size: int, width: int, height: int) -> Lettering:
     return Lettering((*lines[: room - 1], last.rstrip() + ellipsis), smallest, False, face)
 
 
-def wrap(text: str, size: int, width: int, face: str = OWN_FACE) -> list[str]:
-    """Return lines no wider than `width` pixels, broken at spaces; a word that is too wide is broken anywhere."""
+def wrap(text: str, size: int, width: int, face: str = OWN_FACE, enough: int = 10**9) -> list[str]:
+    """Return lines no wider than `width` pixels, broken at spaces; a word that is too wide is broken anywhere.
+
+    Stops once there are `enough` lines.
+    """
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""
@@ -98,6 +101,8 @@ def wrap(text: str, size: int, width: int, face: str = OWN_FACE) -> list[str]:
                 continue
             if line:
                 lines.append(line)
+            if len(lines) >= enough:
+                return lines
             *full, line = _pieces(word, size, width, face)
             lines += full
         lines.append(line)
