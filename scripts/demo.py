@@ -88,8 +88,7 @@ def _server(environment: Environment, base: Path, output: Path | None) -> ComfyS
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         options = ("--output-directory", str(output.resolve()))
-    printer = _Printer()
-    return ComfyServer(environment.comfyui, environment.python, base, arguments=options, on_event=printer.on_event)
+    return ComfyServer(environment.comfyui, environment.python, base, arguments=options)
 
 
 def _api_form(environment: Environment, object_info: dict[str, Any]) -> dict[str, Any]:
@@ -184,30 +183,38 @@ def _set(prompt: dict[str, Any], class_type: str, name: str, value: Any) -> None
 
 
 class _Printer:
-    """Prints what a run tells: a line per node, and the node's own progress at most once in two seconds."""
+    """Prints what a run tells: a line per node, and the node's own progress, the last of each node always."""
 
-    def __init__(self) -> None:
-        self.titles: dict[str, str] = {}
-        self._last_text = ""
+    def __init__(self, prompt: dict[str, Any]) -> None:
+        self._names = {number: node["class_type"] for number, node in prompt.items()}
+        self._waiting = ""
         self._last_time = 0.0
 
     def on_event(self, kind: str, data: dict[str, Any]) -> None:
         """Take one message of the server."""
         if kind == "progress_text":
             self._tell(data["text"].strip())
-        elif kind == "executing" and data.get("node"):
-            _say(f"Node {data.get('display_node') or data['node']}")
+        elif kind == "executing":
+            self._flush()
+            if data.get("node"):
+                _say(self._names.get(data["node"], data["node"]))
 
     def _tell(self, text: str) -> None:
-        now = time.monotonic()
-        if text and text != self._last_text and now - self._last_time > 2:
-            _say("  " + text.replace("\n", "\n  "))
-            self._last_text, self._last_time = text, now
+        self._waiting = text
+        if time.monotonic() - self._last_time > 2:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            _say("  " + self._waiting.replace("\n", "\n  "))
+            self._last_time = time.monotonic()
+        self._waiting = ""
 
 
 def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Path:
     """Queue the workflow, wait for its end and return the path of the grid's first page."""
     started = time.monotonic()
+    server.on_event = _Printer(prompt).on_event
     entry = server.queue(prompt, timeout=24 * 3600, workflow=json.loads(WORKFLOW.read_text(encoding="utf-8")))
     _say(f"Done in {time.monotonic() - started:.0f} s")
     grids = [number for number, node in prompt.items() if node["class_type"] == "GlitchGrid"]
