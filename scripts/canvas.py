@@ -1,0 +1,68 @@
+"""ComfyUI's page in a headless Chromium: open it, build and read graphs in it, take pictures of the canvas."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from comfy_server import ComfyServer
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# A user who has been here before: no tour and no hints over the canvas.
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.47.12", "Comfy.Minimap.Visible": False}
+_READY = "() => window.app?.extensionManager && window.LiteGraph?.registered_node_types?.GlitchTrain && window.graph"
+_FIT = """() => {
+  const boxes = [...app.graph._groups, ...app.graph._nodes].map(item => item.boundingRect ?? item._bounding)
+  const left = Math.min(...boxes.map(box => box[0])), top = Math.min(...boxes.map(box => box[1]))
+  const width = Math.max(...boxes.map(box => box[0] + box[2])) - left
+  const height = Math.max(...boxes.map(box => box[1] + box[3])) - top
+  const view = app.canvasEl.getBoundingClientRect(), side = 70, head = 75
+  const scale = Math.min((view.width - side - 20) / width, (view.height - head - 20) / height)
+  const space = app.canvas.ds
+  space.scale = scale
+  space.offset = [side / scale - left, head / scale - top]
+  app.canvas.setDirty(true, true)
+}"""
+
+
+def find_chromium() -> str | None:
+    """Return the path of the browser: GLITCH_CHROMIUM, or Debian's place, or None."""
+    places = (os.environ.get("GLITCH_CHROMIUM"), CHROMIUM)
+    return next((place for place in places if place and Path(place).is_file()), None)
+
+
+@contextlib.contextmanager
+def canvas(server: ComfyServer, chromium: str, size: tuple[int, int] = (1600, 1000)) -> Iterator[Page]:
+    """Give ComfyUI's page, ready to use. page.complaints collects errors of the console and of scripts, as text."""
+    server.post("/settings", SETTINGS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page.complaints = complaints = []  # type: ignore[attr-defined]
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(_told(message)) if message.type == "error" else None)
+        page.goto(server.url)
+        page.wait_for_function(_READY, timeout=120_000)
+        yield page
+        browser.close()
+
+
+def fit_view(page: Page) -> None:
+    """Scale and move the view so that the whole graph is seen beside the menus."""
+    page.evaluate(_FIT)
+    page.wait_for_timeout(1000)
+
+
+def _told(message: Any) -> str:
+    return f"{message.text} ({message.location.get('url', '')})"
