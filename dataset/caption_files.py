@@ -49,8 +49,16 @@ def _beside(folder: Path, picture: Path, notes: list[str]) -> str | None:
 
 
 def read_text(path: Path, notes: list[str]) -> str:
-    """Return the file's text without blank ends; UTF-8, else UTF-16 with its mark, else Windows-1252 (noted)."""
-    data = path.read_bytes()
+    """Return the file's text without blank ends; UTF-8, else UTF-16 with its mark, else Windows-1252 (noted).
+
+    Raises ValueError when the file cannot be read at all.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path.name}: got {error.strerror}, allowed is a readable file, repair or remove it"
+        ) from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace").strip()
     try:

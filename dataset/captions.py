@@ -10,6 +10,7 @@ from .sample import Sample
 
 TriggerPosition = Literal["prefix", "suffix", "replace placeholder"]
 
+_MASK = "\ue000"  # a private letter that no caption has
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -90,17 +91,23 @@ def caption_parts(caption: str) -> tuple[list[str], str]:
 def drop_parts(caption: str, trigger: str, probability: float, rng: np.random.Generator) -> str:
     """Return the caption with each part dropped with `probability` (0..1), in the old order.
 
-    Parts are what stands between commas, or sentences when there is no comma. A part with the whole-word `trigger`
-    stays. With probability 0 the caption comes back unchanged.
+    Parts are what stands between commas, or sentences when there is no comma. A part with `trigger` stays, also when
+    the trigger itself holds a comma. With probability 0 the caption comes back unchanged.
     """
     if probability <= 0:
         return caption
-    parts, joint = caption_parts(caption)
+    parts, joint = caption_parts(_masked(caption, trigger))
     draws = rng.random(len(parts))  # one draw per part, kept ones too: the trigger does not shift the others
-    kept = [
-        part for part, draw in zip(parts, draws, strict=True) if draw >= probability or contains_word(part, trigger)
-    ]
-    return joint.join(kept)
+    stays = [draw >= probability or _MASK in part for part, draw in zip(parts, draws, strict=True)]
+    return joint.join(part for part, kept in zip(parts, stays, strict=True) if kept).replace(_MASK, trigger)
+
+
+def _masked(caption: str, trigger: str) -> str:
+    """Return the caption with the trigger as one letter: its whole words, or any place if it is only part of words."""
+    if not trigger:
+        return caption
+    pattern = _whole(trigger) if contains_word(caption, trigger) else re.escape(trigger)
+    return re.sub(pattern, _MASK, caption)
 
 
 def _starts_with(caption: str, word: str) -> bool:

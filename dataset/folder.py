@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ Watcher = Callable[[int, int], None]
 
 _KOHYA_NAME = re.compile(r"(\d+)_")
 _SHOWN = 20
+_BESIDE_PICTURES = frozenset(
+    {".json", ".jsonl", ".csv", ".toml", ".yaml", ".md", ".npz", ".safetensors", ".db", ".ini"}
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,10 @@ def load_folder(folder: Path, options: FolderOptions = FolderOptions(), watch: W
     if not folder.is_dir():
         raise ValueError(f"folder: got {folder.name!r}, which is not there any more, choose a folder from the list")
     paths = list(picture_paths(folder, options.recursive))
+    others = _other_kinds(folder, options.recursive)
     if not paths:
-        raise ValueError(f"folder: got {folder.name!r}, which holds no picture, put pictures into it or choose another")
+        found = f"holds no picture that is read{f' (only {others})' if others else ''}"
+        raise ValueError(f"folder: got {folder.name!r}, which {found}, put pictures into it or choose another")
     items, broken = _usable_items(folder, paths, options, watch)
     if broken and (options.broken == "refuse" or not items):
         raise ValueError(
@@ -65,7 +71,8 @@ def load_folder(folder: Path, options: FolderOptions = FolderOptions(), watch: W
             + "\n".join(_shortened(broken))
         )
     items, notes = _captioned(folder, items, options)
-    return Dataset(tuple(items), notes=(*_broken_notes(broken), *notes))
+    left_out = [f"Left out, not a picture that is read: {others}."] if others else []
+    return Dataset(tuple(items), notes=(*_broken_notes(broken), *left_out, *notes))
 
 
 def picture_paths(folder: Path, recursive: bool = True) -> Iterator[Path]:
@@ -129,6 +136,15 @@ def _files(folder: Path, recursive: bool) -> Iterator[Path]:
                 yield path
 
 
+def _other_kinds(folder: Path, recursive: bool) -> str:
+    """Return the kinds of files that are no pictures and usually not beside pictures, e.g. ``.heic (3)``."""
+    expected = readable_extensions() | CAPTION_EXTENSIONS | _BESIDE_PICTURES
+    kinds = Counter(path.suffix.lower() for path in _files(folder, recursive))
+    return ", ".join(
+        f"{kind or 'no extension'} ({count})" for kind, count in sorted(kinds.items()) if kind not in expected
+    )
+
+
 def _usable_items(
     folder: Path, paths: list[Path], options: FolderOptions, watch: Watcher | None
 ) -> tuple[list[Item], list[str]]:
@@ -140,8 +156,10 @@ def _usable_items(
         try:
             if repeats:
                 items.append(Item(path, name, "", repeats, content_key(path), picture_size(path), options.background))
-        except (BrokenImage, OSError) as error:
+        except BrokenImage as error:
             broken.append(f"{name}: {error}")
+        except OSError as error:
+            broken.append(f"{name}: cannot be read: {error.strerror}")
         if watch:
             watch(done, len(paths))
     return items, broken

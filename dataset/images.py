@@ -60,6 +60,7 @@ def inspect_image(path: Path, min_side: int = MIN_SIDE) -> tuple[int, int]:
             raise BrokenImage(f"is {size[0]}x{size[1]} pixels, the smallest side allowed is {min_side}")
         image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))  # JPEG: reads all, computes less
         image.load()
+        _eight_bit(image)  # levels out of range are found now, not in the middle of a training
     return size
 
 
@@ -108,7 +109,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise BrokenImage("does not exist any more") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
-        raise BrokenImage(f"cannot be decoded: {error}") from error
+        raise BrokenImage(f"cannot be decoded: {getattr(error, 'strerror', None) or error}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from .fits import check_choice
 from .seeds import generator
 
 PromptSource = Literal["text", "captions", "text and captions"]
-TriggerMode = Literal["as is", "with", "without"]
+TriggerMode = Literal["as is", "with", "without", "with and without"]
 Choice = Literal["first", "evenly spaced", "random"]
 
 _BARE_BRACKET = re.compile(r"(?<!\\)([()])")
@@ -31,9 +31,9 @@ class PromptSet:
     """How prompts are gathered and multiplied.
 
     source: typed lines, captions, or both (lines first). trigger: leave prompts alone, add `word` in front where it is
-    missing, or take it out. limit: how many are kept (0 for all), chosen as `choice` says. variations: pictures per
-    prompt, with seeds `seed`, `seed` + 1, ...; the same for every prompt. prompt_syntax: read brackets in captions as
-    weights (typed lines always are).
+    missing, take it out, or one of each. limit: how many are kept (0 for all), chosen as `choice` says. variations:
+    pictures per prompt, with seeds `seed`, `seed` + 1, ...; the same for every prompt. prompt_syntax: read brackets in
+    captions as weights (typed lines always are).
     """
 
     source: PromptSource = "text"
@@ -76,18 +76,20 @@ class PromptSet:
 
     def _all(self, lines: str, dataset: Dataset | None, word: str) -> Iterable[str]:
         if self.source != "captions":
-            yield from (self._with_trigger(line.strip(), word) for line in lines.splitlines() if line.strip())
+            for line in lines.splitlines():
+                yield from self._triggered(line.strip(), word)
         if self.source != "text":
-            yield from (self._caption(caption, word) for caption in _captions(dataset))
+            for caption in _captions(dataset):
+                texts = self._triggered(" ".join(caption.split()), word)
+                yield from texts if self.prompt_syntax else map(escape_prompt_syntax, texts)
 
-    def _caption(self, caption: str, word: str) -> str:
-        text = self._with_trigger(" ".join(caption.split()), word)
-        return text if self.prompt_syntax else escape_prompt_syntax(text)
-
-    def _with_trigger(self, text: str, word: str) -> str:
-        if self.trigger == "with" and not contains_word(text, word):
-            return TriggerWord(word).placed_in(text)
-        return without_word(text, word) if self.trigger == "without" else text
+    def _triggered(self, text: str, word: str) -> list[str]:
+        """Return what the trigger mode makes of the text; an empty one stays empty."""
+        if not text or self.trigger == "as is":
+            return [text]
+        added = text if contains_word(text, word) else TriggerWord(word).placed_in(text)
+        taken = without_word(text, word)
+        return {"with": [added], "without": [taken], "with and without": [added, taken]}[self.trigger]
 
     def _chosen(self, texts: list[str]) -> list[str]:
         count = len(texts)

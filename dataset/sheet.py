@@ -13,7 +13,12 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheets(
-    dataset: Dataset, columns: int = 4, cell: int = 256, rows: int = 4, limit: int = 32, watch: Callable | None = None
+    dataset: Dataset,
+    columns: int = 4,
+    cell: int = 256,
+    rows: int = 4,
+    limit: int = 32,
+    watch: Callable[[int, int], None] | None = None,
 ) -> list[Image.Image]:
     """Return pages of equal size with the first `limit` pictures (0 for all) in cells of `cell` pixels.
 

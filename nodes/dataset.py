@@ -1,5 +1,6 @@
 """Nodes of the menu folder Glitch LoRA/dataset."""
 
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -125,13 +126,15 @@ class GlitchLoadDataset(io.ComfyNode):
         return io.NodeOutput(kept, held, describe_dataset(kept) + held_line)
 
 
-def _watch() -> Any:
-    """Return a callback that moves the node's bar and sees Cancel."""
-    bars: dict[int, Progress] = {}
+def _watch() -> Callable[[int, int], None]:
+    """Return a callback (done, total) that moves the node's bar and sees Cancel."""
+    bars: list[Progress] = []
 
     def watch(done: int, total: int) -> None:
         check_interrupt()
-        bars.setdefault(total, Progress(total)).update(done)
+        if not bars:
+            bars.append(Progress(total))
+        bars[0].update(done)
 
     return watch
 
@@ -484,7 +487,7 @@ class GlitchPromptSet(io.ComfyNode):
                 io.String.Input(
                     "text", default="", multiline=True, tooltip="One prompt a line, in ComfyUI's prompt syntax."
                 ),
-                combo("trigger", TriggerMode, "Leave prompts alone, add the trigger word, or take it out."),
+                combo("trigger", TriggerMode, "Leave prompts alone, add the trigger word, take it out, or both."),
                 io.Int.Input("variations", default=1, min=1, max=1000, tooltip="Pictures of each prompt."),
                 seed_input("Of the first variation; each further one counts up."),
                 io.Int.Input("limit", default=0, min=0, max=100_000, tooltip="How many prompts to keep; 0 keeps all."),

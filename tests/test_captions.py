@@ -88,6 +88,13 @@ def test_dropped_parts_keep_the_trigger_and_the_order(parts: list[str], probabil
     assert drop_parts(caption, "prtkl", 1, generator(0)) == "prtkl"
 
 
+def test_a_trigger_that_is_hard_to_see_stays() -> None:
+    assert drop_parts("one, in foo, bar style, two", "foo, bar", 1, generator(0)) == "in foo, bar style"
+    assert drop_parts("a cat, prtkls", "prtkl", 1, generator(0)) == "prtkls"
+    assert drop_parts("category, a cat", "cat", 1, generator(0)) == "a cat"
+    assert drop_parts("a cat, a dog", "prtkl", 1, generator(0)) == ""
+
+
 def test_parts_are_dropped_as_often_as_asked() -> None:
     caption = ", ".join(f"part{number}" for number in range(2000))
     kept = len(caption_parts(drop_parts(caption, "", 0.3, generator(7)))[0])
@@ -159,6 +166,8 @@ def test_prompts_from_lines_and_captions(photos: Dataset) -> None:
     assert PromptSet("text and captions").texts(lines, dataset) == ["(a dog:1.2)", "a cat", *captions]
     assert PromptSet("text", "with").texts("a cat\na prtkl cat", dataset) == ["prtkl, a cat", "a prtkl cat"]
     assert PromptSet("captions", "without").texts("", dataset)[0] == "a photo of astronaut"
+    both = ["prtkl, a cat", "a cat", "a prtkl dog", "a dog"]
+    assert PromptSet("text", "with and without").texts("a cat\na prtkl dog", dataset) == both
     assert PromptSet("text", "with", "other").texts("a cat", dataset) == ["other, a cat"]
 
 

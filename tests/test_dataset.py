@@ -120,8 +120,18 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
 
 def test_a_wide_integer_picture_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 70000, np.int32)).save(tmp_path / "wide.tif")
-    with pytest.raises(BrokenImage, match="70000"):
-        open_rgb(tmp_path / "wide.tif")
+    Image.fromarray(np.full((16, 16), 3.5, np.float32)).save(tmp_path / "bright.tif")
+    for name, words in {"wide.tif": "70000", "bright.tif": "outside 0..1"}.items():
+        for read in (inspect_image, open_rgb):  # already when the folder is loaded
+            with pytest.raises(BrokenImage, match=words):
+                read(tmp_path / name)
+
+
+def test_sixteen_bit_colour_keeps_its_upper_byte(tmp_path: Path) -> None:
+    values = np.linspace(0, 65535, 64 * 64 * 3).astype(np.uint16).reshape(64, 64, 3)
+    _png(tmp_path / "deep.png", 64, 64, 16, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    found = np.asarray(open_rgb(tmp_path / "deep.png"), float)
+    assert np.abs(found - values / 257).max() <= 1
 
 
 def test_cmyk_is_pillows_own_conversion(tmp_path: Path) -> None:
@@ -231,8 +241,8 @@ def test_broken_and_tiny_and_huge_files_say_why(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty.png").touch()
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
-    _png_header(tmp_path / "bomb.png", 60_000, 60_000)
-    _png_header(tmp_path / "large.png", 20_000, 8_800)
+    _png(tmp_path / "bomb.png", 60_000, 60_000)
+    _png(tmp_path / "large.png", 20_000, 8_800)
     for name, reason in {
         "text.png": "not a picture",
         "empty.png": "not a picture",
@@ -259,16 +269,16 @@ def _item():
     return Item(Path("x.png"), "x.png", "", 1, "0" * 64, (64, 64))
 
 
-def _png_header(path: Path, width: int, height: int) -> None:
-    """Write a PNG that promises many pixels and holds none."""
+def _png(path: Path, width: int, height: int, bits: int = 8, rows: bytes = b"") -> None:
+    """Write an RGB PNG of the given rows, each with its filter byte; without rows it promises pixels and has none."""
     import struct
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 def _swapped_profile() -> bytes:

@@ -127,10 +127,34 @@ def test_missing_captions_are_counted_named_or_refused(tmp_path: Path) -> None:
 def test_folders_with_nothing_usable_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no picture"):
         load_folder(tmp_path)
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"holds no picture that is read \(only \.heic \(1\)\)"):
+        load_folder(tmp_path)
     with pytest.raises(ValueError, match="not there any more"):
         load_folder(tmp_path / "gone")
     (tmp_path / "only.png").write_text("broken")
     with pytest.raises(ValueError, match=r"1 broken picture\(s\) of 1"):
+        load_folder(tmp_path)
+    picture(tmp_path / "good.png")
+    assert "Left out, not a picture that is read: .heic (1)." in load_folder(tmp_path).report()
+
+
+def test_files_that_may_not_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions do not bind every user, so the refusal is played."""
+    write_dataset(tmp_path, ["coffee"])
+    picture(tmp_path / "locked.png")
+    opened = Path.open
+
+    def refuse(path: Path, *arguments, **settings):
+        if path.name in ("locked.png", "coffee.txt"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    report = load_folder(tmp_path, FolderOptions(captions="none")).report()
+    assert "locked.png: cannot be read: Permission denied" in report and str(tmp_path) not in report
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path))
+    with pytest.raises(ValueError, match=r"coffee\.txt: got Permission denied"):
         load_folder(tmp_path)
 
 
