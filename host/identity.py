@@ -9,6 +9,7 @@ A network whose tensors were changed in place after its first hash is not notice
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -59,7 +60,7 @@ def vae_identity(vae: Any) -> dict[str, Any]:
 
 def sampling_identity(sampling: Any) -> dict[str, Any]:
     """Return a `model_sampling` object as JSON: its classes (prediction and schedule), parameters, sigmas hash."""
-    values = {key: value for key, value in vars(sampling).items() if not key.startswith("_") and _is_plain(value)}
+    values = {key: _finite(part) for key, part in vars(sampling).items() if not key.startswith("_") and _is_plain(part)}
     values.pop("training", None)
     buffers = {name: tensor_hash(buffer) for name, buffer in sampling.named_buffers()}
     classes = [cls.__name__ for cls in type(sampling).__mro__ if cls not in (object, torch.nn.Module)]
@@ -68,6 +69,11 @@ def sampling_identity(sampling: Any) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
+
+
+def _finite(value: Any) -> Any:
+    """Return a plain value, infinity and NaN as text: JSON has no such numbers."""
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _weights(patcher: Any, prefix: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Which names every reader knows differs by family:
 - UNets of SD1.x and SD2.x: diffusers' block names, `lora_unet_down_blocks_0_attentions_0_proj_in`. That is what
   kohya's trainer, which runs diffusers' UNet for them, has always written. The original names would be read too by
   ComfyUI, but diffusers takes the upsampler of a level without attention (`output_blocks.2.1.conv`) for an attention.
-- SDXL: the original names, `lora_unet_input_blocks_4_1_proj_in`: kohya's trainer has its own UNet for SDXL and reads
-  no others back. ComfyUI and diffusers read them for every layer inside the blocks, and the first and last one.
+- SDXL: the original names, `lora_unet_input_blocks_4_1_proj_in`, which kohya's trainer, with a UNet of its own for
+  SDXL, writes. ComfyUI and diffusers read them for every layer inside the blocks, and the first and last one.
 - Diffusion transformers: `diffusion_model.` and the module's own path.
 """
 

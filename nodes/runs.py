@@ -1,5 +1,6 @@
 """Nodes that read a run folder, in the menu folder Glitch LoRA/training."""
 
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -17,7 +18,7 @@ NO_RUNS = "(no runs yet: train one)"
 BASE = 0
 
 
-def _runs_folder() -> Any:
+def _runs_folder() -> Path:
     return output_folder() / RUNS_FOLDER
 
 
@@ -64,14 +65,16 @@ class GlitchOpenRun(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, run_name: str | None = None, **_: Any) -> Any:
-        return Run(_runs_folder() / run_name).listing() if run_name else ""
+        return Run(_runs_folder() / Path(run_name).name).listing() if run_name else ""
 
     @classmethod
     def execute(cls, run_name: str, checkpoints: str, include_base: bool) -> io.NodeOutput:
         """Return the run, its chosen steps and labels, and a report."""
         run = _open(run_name)
-        chosen = parse_checkpoints(checkpoints, [checkpoint.step for checkpoint in run.checkpoints()])
-        steps = [BASE, *chosen] if include_base else list(chosen)
+        available = [checkpoint.step for checkpoint in run.checkpoints()]
+        # A run that has just begun can already be plotted; its lists then hold the base alone.
+        chosen = parse_checkpoints(checkpoints, available) if available else ()
+        steps = [BASE, *chosen] if include_base or not chosen else list(chosen)
         return io.NodeOutput(run, steps, [step_label(step) for step in steps], describe_run(run, chosen))
 
 

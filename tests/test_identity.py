@@ -115,6 +115,13 @@ def test_sampling_nodes_count() -> None:
     assert same(model_identity(patched_one(patch(model, "v_prediction", False))), seen[1])
 
 
+def test_sampling_settings_without_end_are_json() -> None:
+    """A content key refuses infinity as a number."""
+    sampling = tiny_flux().model.model_sampling
+    sampling.sigma_end = float("inf")
+    assert identity.sampling_identity(sampling)["parameters"]["sigma_end"] == "inf"
+
+
 def test_options_count_by_their_parameters() -> None:
     """FreeU and RescaleCFG keep their numbers in closures."""
     model = tiny_sd15()

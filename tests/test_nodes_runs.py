@@ -179,6 +179,18 @@ def test_plot_is_shown_and_compares_runs(server: ComfyServer, opened: dict[str, 
     assert entry["outputs"]["alone"]["images"][0]["type"] == "temp"
 
 
+def test_a_run_that_has_just_begun_can_be_plotted(server: ComfyServer, run_folder: Path) -> None:
+    """Metrics and no checkpoint: the base alone in the lists."""
+    writer = RunWriter.create(run_folder.parent, content_key("begun"), "begun", {})
+    writer.append_metrics({"step": 1, "loss": 0.5})
+    opened = node("GlitchOpenRun", {"run_name": writer.run.name, "checkpoints": "every 2", "include_base": False})
+    settings = {"smoothing": 0.0, "log_steps": False, "log_values": False, "loss_max": 0.0, "width": 320, "height": 256}
+    plot = node("GlitchPlotTraining", settings, run=["open", 0])
+    entry = server.queue({"open": opened, "plot": plot, "labels": node("PreviewAny", source=["open", 2])})
+    assert entry["outputs"]["labels"]["text"] == ["no LoRA"]
+    assert len(entry["outputs"]["plot"]["images"]) == 1
+
+
 def test_new_checkpoints_are_seen_and_damage_is_told(
     server: ComfyServer, opened: dict[str, Any], run_folder: Path
 ) -> None:
