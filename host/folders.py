@@ -1,6 +1,7 @@
 """Which folders the pack reads and writes: nothing outside ComfyUI's own."""
 
 import os
+import re
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,23 @@ def loras_folder() -> Path:
 def temporary_dataset_folder() -> Path:
     """Return where pictures from memory are kept until ComfyUI empties its temp folder."""
     return Path(folder_paths.get_temp_directory()) / RUNS_FOLDER / "datasets"
+
+
+def new_input_name(wish: str) -> str:
+    """Return a name that no file or folder in ComfyUI's input folder has, whatever the case of its letters.
+
+    wish: what the user's folder is called; letters that some system forbids become ``-``. ``cats`` becomes ``cats-2``
+    when it is taken. Without a wish: ``dataset-1``, ``dataset-2`` and so on.
+    """
+    base = re.sub(r"[^\w.() -]+", "-", wish).strip(" .-")[:100].rstrip(" .-")
+    names = [base] if base else []
+    place = Path(folder_paths.get_input_directory())
+    taken = {entry.name.lower() for entry in place.iterdir()} if place.is_dir() else set()
+    number = 2 if base else 1
+    while not names or names[-1].lower() in taken:
+        names.append(f"{base or 'dataset'}-{number}")
+        number += 1
+    return names[-1]
 
 
 def dataset_roots() -> dict[str, tuple[Path, ...]]:
