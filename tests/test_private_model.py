@@ -248,3 +248,22 @@ def test_adapted_layers_are_the_named_ones() -> None:
         assert set(attention) < set(model.layers("attention+ff")) < set(model.layers("all-linear")) < set(everything)
         assert not [path for path in everything if path.startswith(("time_embed", "label_emb"))]
         assert isinstance(model, TrainingModel)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_attention_is_torchs_own_whatever_the_host_runs_on(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flash and sage kernels have no backward; torch's scaled_dot_product_attention has one on every device."""
+    from glitch_lora.host import models
+
+    calls: list[int] = []
+    real = models.attention_pytorch
+    monkeypatch.setattr(models, "attention_pytorch", lambda *a, **k: (calls.append(1), real(*a, **k))[1])
+    clip = tiny_clip(family)
+    with private_model(MODELS[family]()) as model, torch.no_grad():
+        model.load()
+        x_t, sigma = noisy(family, 0), model.sigma_at(torch.tensor([0.5]))
+        size = SizeConditioning((64, 64), (0, 0), (64, 64))
+        model.denoise(x_t, sigma, [model.conditions(encode_text(clip, "a cat"), x_t, size)])
+        names = [type(module).__name__ for module in model.network.modules()]
+    expected = names.count("CrossAttention") + names.count("DoubleStreamBlock") + names.count("SingleStreamBlock")
+    assert len(calls) == expected > 0
