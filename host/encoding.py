@@ -31,15 +31,6 @@ def clip_skip(clip: Any) -> int | None:
     return clip.layer_idx
 
 
-def with_clip_skip(clip: Any, layer: int | None) -> Any:
-    """Return a CLIP that stops at `layer`, as CLIPSetLastLayer does; the one given in stays as it is."""
-    if layer is None or layer == clip.layer_idx:
-        return clip
-    skipped = clip.clone()
-    skipped.clip_layer(layer)
-    return skipped
-
-
 def free_encoders() -> None:
     """Take text encoder and VAE off the device: the training needs the memory."""
     import comfy.model_management

@@ -10,8 +10,9 @@ from glitch_lora.dataset.captions import TriggerWord
 from glitch_lora.dataset.dataset import Dataset
 from glitch_lora.dataset.fits import FixedFit
 from glitch_lora.dataset.framing import Frame
-from glitch_lora.host.encoding import encode_image, encode_text, with_clip_skip
+from glitch_lora.host.encoding import encode_image, encode_text
 from glitch_lora.host.graph import GraphEncoders
+from glitch_lora.host.rendering import with_clip_layer
 from glitch_lora.training.encode import EncodedDataset, encode_dataset
 from glitch_lora.training.store import DiskStore, RamStore, Store
 from tiny_models import tiny_clip, tiny_vae
@@ -49,7 +50,7 @@ def test_text_is_the_hosts_whole_however_long(family: str, layer: int | None) ->
     stock_clip = CLIPSetLastLayer().set_last_layer(clip, layer)[0] if layer else clip
     for text in ("a cat", "a photograph, coffee on a table, " * 60):
         cross_attn, extras = CLIPTextEncode().encode(stock_clip, text)[0][0]
-        ours = encode_text(with_clip_skip(clip, layer), text)
+        ours = encode_text(with_clip_layer(clip, layer), text)
         assert torch.equal(ours.cross_attn, cross_attn)
         assert torch.equal(ours.extras["pooled_output"], extras["pooled_output"])
     assert cross_attn.shape[1] > 4 * 77
