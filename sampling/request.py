@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..training.recipe import SampleSettings
 from ..training.run import Run
@@ -69,8 +70,12 @@ def sample_settings(run: Run) -> SampleSettings:
     recipe = run.config().get("recipe")
     values = recipe.get("samples") if isinstance(recipe, dict) else None
     known = {field.name for field in fields(SampleSettings)}
-    given = {name: value for name, value in (values or {}).items() if name in known}
-    return SampleSettings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in (values or {}).items()
+        if name in known
+    }
+    return SampleSettings(**given)
 
 
 def _prompts(text: str, own: SampleSettings, run: Run) -> tuple[str, ...]:
