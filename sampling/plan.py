@@ -183,8 +183,8 @@ class SweepPlan:
 
     def describe(self) -> str:
         """Return the plan in a line: the number of pictures and how it comes about."""
-        lengths = [f"{len(self.values(axis))} {axis}" for axis in AXES if len(self.values(axis)) > 1]
-        return f"{self.count} pictures ({' x '.join(lengths) or 'one of each'}, the base rendered once per setting)"
+        lengths = [f"{axis} {len(self.values(axis))}" for axis in AXES if len(self.values(axis)) > 1]
+        return f"{self.count} pictures ({' x '.join(lengths)}, the base once for all strengths)"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `SweepPlan.from_json` reads them back."""
