@@ -42,6 +42,14 @@ def find_chromium() -> str | None:
     return next((place for place in places if place and Path(place).is_file()), None)
 
 
+def require_chromium() -> str:
+    """Return the path of the browser or end the script with what to do."""
+    chromium = find_chromium()
+    if chromium is None:
+        raise SystemExit("browser: got none, needed Chromium or Chrome, install it or set GLITCH_CHROMIUM to its path")
+    return chromium
+
+
 @contextlib.contextmanager
 def canvas(server: ComfyServer, chromium: str, size: tuple[int, int] = (1600, 1000)) -> Iterator[Page]:
     """Give ComfyUI's page, ready to use. page.complaints collects errors of the console and of scripts, as text."""

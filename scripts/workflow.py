@@ -6,20 +6,19 @@ The front end itself creates the nodes, so the order of the values in the file i
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from browser_environment import again_in_environment, in_environment
 from comfy_server import ComfyServer
-from environment import ROOT, SetupError, prepare
+from environment import ROOT
 
 WORKFLOW = ROOT / "workflows" / "01-train-and-sweep.json"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CHECKPOINT_URL = f"https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/{CHECKPOINT}"
 DATASET = "photographs"
-CHILD = "GLITCH_IN_ENVIRONMENT"
 GAP, TITLE, PADDING = 60, 30, 20
 WIDE, NARROW = 400, 330
 
@@ -186,38 +185,23 @@ _BUILD = """({nodes, rows, links, gap, title, padding}) => {
 
 def main() -> int:
     """Write the workflow; 0 when it went well."""
-    if CHILD not in os.environ:
-        return _again_in_the_environment()
-    comfyui = Path(os.environ["COMFYUI_PATH"])
-    _write(WORKFLOW, build(comfyui))
+    if not in_environment():
+        return again_in_environment(__file__)
+    _write(WORKFLOW, build(Path(os.environ["COMFYUI_PATH"])))
     print(WORKFLOW)
     return 0
 
 
-def _again_in_the_environment() -> int:
-    try:
-        environment = prepare(("demo", "test"))
-    except SetupError as error:
-        print(error, file=sys.stderr)
-        return 1
-    variables = environment.variables() | {CHILD: "1"}
-    variables.pop("PYTHONSAFEPATH")
-    return subprocess.run([str(environment.python), __file__], env=variables).returncode
-
-
 def build(comfyui: Path) -> dict[str, Any]:
     """Return the workflow in UI form, as a front end of its own saves it."""
-    from canvas import canvas, find_chromium
+    from canvas import canvas, require_chromium
 
-    chromium = find_chromium()
-    if chromium is None:
-        raise SystemExit("browser: got none, needed Chromium or Chrome, install it or set GLITCH_CHROMIUM to its path")
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         lay_out_names(base)
         with (
             ComfyServer(comfyui, sys.executable, base) as server,
-            canvas(server, chromium) as page,
+            canvas(server, require_chromium()) as page,
         ):
             plan = {"nodes": NODES, "rows": ROWS, "links": LINKS, "gap": GAP, "title": TITLE, "padding": PADDING}
             page.evaluate(_BUILD, plan)

@@ -1,0 +1,26 @@
+"""Run a script again by the Python that has ComfyUI's and the tests' requirements. Standard library only."""
+
+import os
+import subprocess
+import sys
+
+from environment import SetupError, prepare
+
+_INSIDE = "GLITCH_IN_ENVIRONMENT"
+
+
+def in_environment() -> bool:
+    """Return whether this process is the one that `again_in_environment` started."""
+    return _INSIDE in os.environ
+
+
+def again_in_environment(script: str) -> int:
+    """Run the script with this process's arguments in the environment (made if missing); return its exit status."""
+    try:
+        environment = prepare(("demo", "test"))
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    variables = environment.variables() | {_INSIDE: "1"}
+    variables.pop("PYTHONSAFEPATH")  # the script imports its neighbours
+    return subprocess.run([str(environment.python), script, *sys.argv[1:]], env=variables).returncode

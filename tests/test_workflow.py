@@ -1,0 +1,168 @@
+"""The shipped workflow: its file is sound, and it does the main job on a real server with a random SD1.5 network.
+
+Oracles: ComfyUI's own /object_info and validation for the file; safetensors and the pixels of saved files for the run.
+"""
+
+import itertools
+import shutil
+import time
+
+import numpy as np
+import pytest
+from comfy_server import PACK_NAME
+from PIL import Image
+from safetensors import safe_open
+from shipped_workflow import WORKFLOW, api_form, lay_out, lowered, number_of, ui_form
+
+# Only sizes, numbers of steps and numbers of pictures differ from what is shipped.
+LOWERED = {
+    "GlitchFrameDataset": {"framing.resolution": 128, "framing.min_side": 64, "framing.max_side": 256},
+    "GlitchRecipe": {
+        "steps": 4,
+        "checkpoint_every": 2,
+        "sample_every": 2,
+        "sample_width": 64,
+        "sample_height": 64,
+        "sample_steps": 2,
+    },
+    "GlitchSweep": {"sizes": "64x64", "steps": "2"},
+}
+NOT_RUN = {"MarkdownNote"}
+
+
+def test_folder_holds_nothing_but_workflows_and_thumbnails():
+    for path in WORKFLOW.parent.iterdir():
+        assert path.suffix in (".json", ".jpg"), path
+        assert path.with_suffix(".json").is_file() and path.with_suffix(".jpg").is_file(), path
+
+
+def test_thumbnail_is_a_small_readable_picture():
+    path = WORKFLOW.with_suffix(".jpg")
+    assert path.stat().st_size < 300_000
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+        assert min(image.size) >= 300
+
+
+def test_links_stand_at_both_ends_with_one_type():
+    workflow = ui_form()
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    links = {link[0]: link for link in workflow["links"]}
+    assert len(nodes) == len(workflow["nodes"])
+    assert len(links) == len(workflow["links"])
+    assert workflow["last_node_id"] >= max(nodes)
+    assert workflow["last_link_id"] >= max(links)
+    for number, source, output, target, given, kind in links.values():
+        assert number in nodes[source]["outputs"][output]["links"]
+        assert nodes[target]["inputs"][given]["link"] == number
+        assert kind == nodes[source]["outputs"][output]["type"]
+        assert nodes[target]["inputs"][given]["type"] in (kind, "*")
+    ends = [link for node in nodes.values() for slot in node["outputs"] for link in slot["links"] or ()]
+    assert sorted(ends) == sorted(links)
+
+
+def test_values_are_as_many_as_the_schema_has_widgets(server):
+    info = server.object_info()
+    for node in ui_form()["nodes"]:
+        if node["type"] in NOT_RUN:
+            continue
+        expected = _widgets(info[node["type"]], dict(zip(itertools.count(), node["widgets_values"], strict=False)))
+        assert len(node["widgets_values"]) == expected, node["type"]
+
+
+def test_nodes_and_groups_do_not_overlap():
+    workflow = ui_form()
+    title = 30  # a node's position is below its title bar
+    boxes = [(n["pos"][0], n["pos"][1] - title, n["size"][0], n["size"][1] + title) for n in workflow["nodes"]]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not _overlap(one, other), (one, other)
+    groups = [group["bounding"] for group in workflow["groups"]]
+    for one, other in itertools.combinations(groups, 2):
+        assert not _overlap(one, other)
+    for box in boxes:
+        assert sum(_inside(box, group) for group in groups) == 1, box
+
+
+def test_main_job_runs_and_a_second_queue_returns_at_once(server, tmp_path):
+    lay_out(server)
+    prompt = lowered(api_form(server), LOWERED)
+    entry, told = _queue(server, prompt)
+    assert len(told) >= 4
+    output = server.base / "output"
+
+    (run,) = [path for path in (output / "glitch_lora").iterdir() if path.name.startswith("glitch-")]
+    files = sorted((run / "checkpoints").glob("*.safetensors"))
+    assert [path.stem.rpartition("-")[2] for path in files] == ["00000002", "00000004"]
+    for path in files:
+        with safe_open(path, "np") as tensors:
+            names = list(tensors.keys())
+            assert any(np.abs(tensors.get_tensor(name)).max() > 0 for name in names if "lora_up" in name)
+    assert list((output / "loras").rglob("glitch-*.safetensors"))
+
+    images = entry["outputs"][number_of(prompt, "GlitchGrid")]["images"]
+    (grid,) = [output / image["subfolder"] / image["filename"] for image in images]
+    shutil.copy(grid, tmp_path / "grid.png")
+    with Image.open(grid) as page:
+        # three prompts by base and two checkpoints of 64 pixels, with room for labels on both axes
+        assert page.width > 3 * 64 and page.height > 3 * 64
+        assert "workflow" in page.info
+    preview = entry["outputs"][number_of(prompt, "GlitchPreviewDataset")]["images"]
+    assert all((server.base / "temp" / image["subfolder"] / image["filename"]).is_file() for image in preview)
+
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    server.post("/free", {"free_memory": True, "unload_models": True})  # forget the results, as a restart does
+    time.sleep(1)
+    _, told = _queue(server, prompt)
+    assert told == []
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert {path for path in after if before.get(path) != after[path] and "sweeps" not in path.parts} == set()
+
+
+def test_workflow_is_listed_as_a_template(server):
+    assert WORKFLOW.stem in server.get("/api/workflow_templates")[PACK_NAME]
+    listed = server.get(f"/api/workflow_templates/{PACK_NAME}/{WORKFLOW.name}")
+    assert listed == ui_form()
+
+
+def _queue(server, prompt):
+    """Return the history entry and the lines that training steps told."""
+    seen = len(server.events)
+    entry = server.queue(prompt, workflow=ui_form())
+    time.sleep(0.5)
+    texts = [data["text"] for kind, data in server.events[seen:] if kind == "progress_text"]
+    return entry, [text for text in texts if "loss" in text]
+
+
+def _widgets(info, values):
+    """Return how many values the front end keeps for a node: its widgets, the controls of seeds, chosen sub-inputs."""
+    count = 0
+    for name in [*info["input_order"].get("required", ()), *info["input_order"].get("optional", ())]:
+        spec = info["input"].get("required", {}).get(name) or info["input"]["optional"][name]
+        count += _slots(name, spec, values, count)
+    return count
+
+
+def _slots(name, spec, values, place):
+    kind, options = spec[0], (spec[1] if len(spec) > 1 else {})
+    if kind == "COMFY_DYNAMICCOMBO_V3":
+        (chosen,) = [option for option in options["options"] if option["key"] == values[place]]
+        inputs = chosen["inputs"]
+        parts = {**inputs.get("required", {}), **inputs.get("optional", {})}
+        return 1 + sum(_slots(f"{name}.{part}", sub, values, -1) for part, sub in parts.items())
+    if options.get("forceInput"):
+        return 0
+    if isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR"):
+        control = options.get("control_after_generate", name in ("seed", "noise_seed") and kind == "INT")
+        return 2 if control else 1
+    return 0
+
+
+def _overlap(one, other):
+    return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
+
+
+def _inside(box, group):
+    return all(group[i] <= box[i] and box[i] + box[i + 2] <= group[i] + group[i + 2] for i in (0, 1))
+
+
+pytestmark = pytest.mark.xdist_group("workflow")
