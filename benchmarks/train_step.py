@@ -10,10 +10,11 @@ convolution layers that we adapt; `--layers own` lets the native node adapt ever
 rank, batch, latents, conditioning, precision (fp32), optimizer (AdamW) and threads. Each runs in a process of its own;
 all of them are set up first, then take turns, block by block, and only the one whose turn it is runs. So a slow
 moment of the machine hits neighbours, and ratios are taken round by round. Loading, encoding and the first, warming
-block are not counted.
+block are not counted. On a busy machine read the processor time; `--threads 1` disturbs others least.
 
 The native node evaluates every caption of a batch on every latent of it and trains on the mean: a batch of B costs it
-B * B network evaluations, ours B. `--batch 1` shows the step without that difference.
+B * B network evaluations, ours B. `--batch 1` shows the step without that difference. On the tiny network with small
+latents the process's memory is mostly what was imported: `--latent 64` shows the steps' own.
 
 The last lines say whether the bars hold: at most half the time of its faster mode, and not more memory than that one.
 """
@@ -25,9 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -456,6 +457,25 @@ def compare(works: list[Work], environment: Any) -> list[Result]:
         return [arm.result() for arm in arms]
 
 
+def compare_apart(works: list[Work], environment: Any) -> list[Result]:
+    """The same with one process at a time, a new one for each arm and round: slower, in the memory of one arm."""
+    rounds = []
+    for _ in range(works[0].blocks):
+        rounds.append([compare([replace(work, blocks=1)], environment)[0] for work in works])
+    return [_joined(results) for results in zip(*rounds, strict=True)]
+
+
+def _joined(results: Sequence[Result]) -> Result:
+    """Return one arm's rounds as one result."""
+    return replace(
+        results[0],
+        seconds=[block for result in results for block in result.seconds],
+        processor=[block for result in results for block in result.processor],
+        peak=max(result.peak for result in results),
+        growth=max(result.growth for result in results),
+    )
+
+
 @contextmanager
 def _started(work: Work, environment: Any) -> Iterator[Arm]:
     command = [str(environment.python), str(Path(__file__).resolve()), "--arm", json.dumps(asdict(work))]
@@ -531,7 +551,7 @@ def main() -> int:
         ]
         depth = f" (native depth {chosen.depth})" if checkpointing else ""
         print(f"gradient checkpointing {'on' + depth if checkpointing else 'off'}", flush=True)
-        held.append(report(compare(works, environment)))
+        held.append(report((compare_apart if chosen.apart else compare)(works, environment)))
     return 0 if all(held) else 1
 
 
@@ -548,6 +568,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3, help="steps in a round")
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--apart", action="store_true", help="one process at a time: less memory, more set-up")
     parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto follows ComfyUI")
     return parser.parse_args()
 
