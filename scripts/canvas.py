@@ -27,12 +27,13 @@ _FIT = """() => {
   const left = Math.min(...boxes.map(box => box[0])), top = Math.min(...boxes.map(box => box[1]))
   const width = Math.max(...boxes.map(box => box[0] + box[2])) - left
   const height = Math.max(...boxes.map(box => box[1] + box[3])) - top
-  const view = app.canvasEl.getBoundingClientRect(), side = 70, head = 75
+  const view = app.canvasEl.getBoundingClientRect(), side = 70, head = 105
   const scale = Math.min((view.width - side - 20) / width, (view.height - head - 20) / height)
   const space = app.canvas.ds
   space.scale = scale
   space.offset = [side / scale - left, head / scale - top]
   app.canvas.setDirty(true, true)
+  return [view.left + side, view.top + head, width * scale, height * scale]
 }"""
 
 
@@ -66,10 +67,11 @@ def canvas(server: ComfyServer, chromium: str, size: tuple[int, int] = (1600, 10
         browser.close()
 
 
-def fit_view(page: Page) -> None:
-    """Scale and move the view so that the whole graph is seen beside the menus."""
-    page.evaluate(_FIT)
+def fit_view(page: Page) -> tuple[float, float, float, float]:
+    """Scale and move the view so that the whole graph is seen beside the menus; return where: x, y, width, height."""
+    place = page.evaluate(_FIT)
     page.wait_for_timeout(1000)
+    return tuple(place)
 
 
 def _told(message: Any) -> str:

@@ -20,8 +20,7 @@ from workflow import CHECKPOINT, DATASET, WORKFLOW
 CANVAS = ROOT / "docs" / "images" / "canvas.jpg"
 SIZE = (2000, 1250)
 STEPS = {"steps": 24, "checkpoint_every": 8, "sample_every": 8}
-# The menus that stand around the graph: left, top, right, bottom.
-MENUS = (62, 68, 0, 0)
+MARGIN = 8
 
 _LOWER = """(changes) => {
   for (const [type, values] of Object.entries(changes))
@@ -61,11 +60,12 @@ def photograph_canvas(comfyui: Path, base: Path) -> None:
         page.evaluate(_LOWER, SMALLER | {"GlitchRecipe": SMALLER["GlitchRecipe"] | STEPS})
         page.evaluate("() => app.queuePrompt(0)")
         _wait_for_history(server, page)
-        fit_view(page)
+        left, top, width, height = fit_view(page)
         page.wait_for_timeout(3000)
         picture = base / "canvas.png"
         page.screenshot(path=picture)
-    _write_pictures(picture)
+    box = (left - MARGIN, top - MARGIN, left + width + MARGIN, top + height + MARGIN)
+    _write_pictures(picture, box)
 
 
 def _lay_out(comfyui: Path, base: Path) -> None:
@@ -88,16 +88,15 @@ def _wait_for_history(server: ComfyServer, page: Any) -> None:
     server.wait(number)
 
 
-def _write_pictures(picture: Path) -> None:
+def _write_pictures(picture: Path, box: tuple[float, float, float, float]) -> None:
     from PIL import Image
 
     with Image.open(picture) as image:
-        left, top, right, bottom = MENUS
-        graph = image.convert("RGB").crop((left, top, image.width - right, image.height - bottom))
+        graph = image.convert("RGB").crop(tuple(round(side) for side in box))
     CANVAS.parent.mkdir(parents=True, exist_ok=True)
     for path, width in ((CANVAS, 1800), (WORKFLOW.with_suffix(".jpg"), 900)):
         small = graph.resize((width, round(width * graph.height / graph.width)), Image.Resampling.LANCZOS)
-        small.save(path, quality=82, optimize=True)
+        small.save(path, quality=80, optimize=True)
         print(path, path.stat().st_size)
 
 

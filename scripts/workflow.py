@@ -25,7 +25,7 @@ WIDE, NARROW = 400, 330
 START = """## Train and sweep
 
 1. **Load Checkpoint**: choose a Stable Diffusion 1.5 (or SDXL, FLUX.1) model.
-2. **Load Dataset**: drop 10 to 50 of your pictures on it, with captions as `.txt` files of the same name if you \
+2. **Load Dataset**: drop 10 to 50 of your pictures on it, with captions as *.txt* files of the same name if you \
 have them. They become a new folder in ComfyUI's *input*.
 3. **Preview Dataset**: press its own run button to see what the model will be trained on. Nothing is trained yet.
 4. **Run** trains, then renders the grid.
@@ -47,7 +47,7 @@ SDXL and FLUX.1: *resolution* 1024, and samples and sweep at 1024x1024.
 
 *mode: steps per queue* trains a part at a time; *reuse only* never starts a training."""
 
-SWEEPING = """**Sweep**: any field takes a list, such as strengths `0.5, 1, 1.5` or cfg `3, 7, 30`. \
+SWEEPING = """**Sweep**: any field takes a list, such as strengths *0.5, 1, 1.5* or cfg *3, 7, 30*. \
 *rows* and *columns* choose what the grid shows; the rest becomes pages. Only missing pictures are rendered.
 
 Load the best checkpoint in any workflow with **Apply Checkpoint**, or **Save LoRA**."""
@@ -67,29 +67,32 @@ def _note(title: str, text: str, width: int, height: int) -> dict[str, Any]:
 
 _MODEL_FILE = {"name": CHECKPOINT, "url": CHECKPOINT_URL, "directory": "checkpoints"}
 
+# Heights leave room for the newer, taller design of nodes ("Nodes 2.0") and for the pictures that nodes show.
 NODES: dict[str, dict[str, Any]] = {
     "start": _note("Start here", START, WIDE, 400),
     "checkpoint": _node("CheckpointLoaderSimple", values={"ckpt_name": CHECKPOINT}, models=[_MODEL_FILE]),
-    "dataset": _node("GlitchLoadDataset", height=230, values={"folder": f"input/{DATASET}"}),
-    "trigger": _node("GlitchTriggerWord", values={"trigger": "glitchwork"}),
-    "frame": _node("GlitchFrameDataset", values={"framing": "buckets", "framing.resolution": 512}),
-    "corrupt": _node("GlitchCorruptDataset", values={"operation": "jpeg_recompression", "operation.quality": 10}),
+    "dataset": _node("GlitchLoadDataset", height=310, values={"folder": f"input/{DATASET}"}),
+    "trigger": _node("GlitchTriggerWord", height=200, values={"trigger": "glitchwork"}),
+    "frame": _node("GlitchFrameDataset", height=300, values={"framing": "buckets", "framing.resolution": 512}),
+    "corrupt": _node(
+        "GlitchCorruptDataset", height=330, values={"operation": "jpeg_recompression", "operation.quality": 10}
+    ),
     "damage": _note("Damage", DAMAGE, NARROW, 140),
     "preview": _node("GlitchPreviewDataset", 470, 460),
     "found": _node("PreviewAny", 330, 460, title="What was found"),
     "recipe": _node(
         "GlitchRecipe",
         WIDE,
-        430,
+        540,
         values={"steps": 1000, "checkpoint_every": 250, "sample_every": 250, "sample_prompts": PROMPTS},
     ),
     "training": _note("Training", TRAINING, WIDE, 170),
     "train": _node("GlitchTrain", height=400, values={"name": "glitch"}),
     "done": _node("PreviewAny", height=200, title="What was done"),
     "plot": _node("GlitchPlotTraining", 520, 540),
-    "sweep": _node("GlitchSweep", WIDE, 430),
-    "sweeping": _note("Sweep", SWEEPING, WIDE, 170),
-    "grid": _node("GlitchGrid", 640, 700),
+    "sweep": _node("GlitchSweep", WIDE, 680),
+    "sweeping": _note("Sweep", SWEEPING, 640, 120),
+    "grid": _node("GlitchGrid", 640, 600),
 }
 
 # Titles and columns of the two rows of groups; a column is a list of nodes from top to bottom.
@@ -101,7 +104,7 @@ ROWS: list[list[tuple[str, str, list[list[str]]]]] = [
     ],
     [
         ("3  Train", "#b06634", [["recipe", "training"], ["train", "done"], ["plot"]]),
-        ("4  Sweep", "#a1309b", [["sweep", "sweeping"], ["grid"]]),
+        ("4  Sweep", "#a1309b", [["sweep"], ["grid", "sweeping"]]),
     ],
 ]
 
