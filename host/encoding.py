@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..training.conditioning import TextConditioning
-from .images import to_batch
+from .images import to_tensor
 
 
 def encode_text(clip: Any, text: str, prompt_syntax: bool = False) -> TextConditioning:
@@ -23,7 +23,7 @@ def encode_text(clip: Any, text: str, prompt_syntax: bool = False) -> TextCondit
 
 def encode_image(vae: Any, image: Image.Image) -> Tensor:
     """Return the VAE's latent [1, C, H/8, W/8] of an RGB picture, as ComfyUI's VAEEncode gives it (not yet scaled)."""
-    return vae.encode(to_batch(image))
+    return vae.encode(to_tensor(image))
 
 
 def clip_skip(clip: Any) -> int | None:

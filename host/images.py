@@ -1,4 +1,6 @@
-"""Between Pillow's pictures and ComfyUI's IMAGE tensors."""
+"""Between ComfyUI's IMAGE tensors (float 0..1, [batch, height, width, channels]) and pictures."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -6,15 +8,23 @@ from PIL import Image
 from torch import Tensor
 
 
-def to_batch(image: Image.Image) -> Tensor:
-    """Return an IMAGE [1, H, W, 3], fp32 in 0..1."""
-    return torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0)[None]
+def from_tensor(batch: Tensor) -> Iterator[np.ndarray]:
+    """Yield each picture of an IMAGE tensor as a float array [height, width, channels]."""
+    yield from batch.detach().cpu().float().numpy()
 
 
-def to_image(picture: Tensor) -> Image.Image:
-    """Return the first picture of an IMAGE [B, H, W, 3] as 8-bit RGB, values outside 0..1 clipped.
+def to_image(batch: Tensor) -> Image.Image:
+    """Return the first picture of an IMAGE tensor as 8-bit RGB, rounded down as Save Image does."""
+    pixels = next(from_tensor(batch))[..., :3]
+    return Image.fromarray(np.clip(255.0 * pixels, 0, 255).astype(np.uint8))
 
-    Truncates as ComfyUI's Save Image does, so that both write the same file.
-    """
-    pixels = (picture[0, ..., :3].float().cpu().numpy() * 255.0).clip(0, 255).astype(np.uint8)
-    return Image.fromarray(pixels)
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return an RGB picture as an IMAGE tensor [1, height, width, 3]."""
+    return to_batch([image])
+
+
+def to_batch(images: Sequence[Image.Image]) -> Tensor:
+    """Return RGB pictures of one size as an IMAGE tensor."""
+    pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return torch.from_numpy(pixels.astype(np.float32) / 255)

@@ -20,10 +20,10 @@ from ..glitch.registry import all_operations
 from ..glitch.step import Damage, corruption
 from ..host.choices import require_choice
 from ..host.folders import dataset_folder, list_dataset_folders, temporary_dataset_folder
+from ..host.images import from_tensor, to_batch, to_tensor
 from ..host.progress import Progress, check_interrupt
 from ..host.tokens import cut_word
 from .inputs import combo, parameter_input, pixels, seed_input
-from .pictures import from_tensor, to_batch, to_tensor
 from .sockets import DatasetSocket
 
 CATEGORY = "Glitch LoRA/dataset"

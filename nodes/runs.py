@@ -6,11 +6,11 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..host.folders import RUNS_FOLDER, output_folder
+from ..host.images import to_tensor
 from ..sampling.axes import parse_checkpoints
 from ..sampling.lettering import face_for, font
 from ..training.run import LAST, Run, list_runs
 from ..training.run_report import describe_run, step_label
-from .pictures import to_tensor
 from .sockets import RunSocket
 
 CATEGORY = "Glitch LoRA/training"

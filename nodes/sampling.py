@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..host.folders import RUNS_FOLDER, output_folder
+from ..host.images import from_tensor, to_tensor
 from ..host.metadata import metadata_wanted, png_chunks
 from ..host.progress import Progress, check_interrupt
 from ..host.rendering import sampler_names, scheduler_names
@@ -17,7 +18,6 @@ from ..sampling.pages import save_pages, stem_for
 from ..sampling.plan import AXES, Cell, SweepPlan
 from ..sampling.request import NEGATIVE_CHOICES, SweepTexts, plan_from_texts
 from ..sampling.sweep import Sweep, cell_picture
-from .pictures import from_tensor, to_tensor
 from .sockets import RunSocket, SweepSocket
 
 OWN = "empty: as the run's samples"

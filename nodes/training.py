@@ -141,7 +141,7 @@ class GlitchTrain(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..host.choices import require_choice
         from ..host.graph import ComfyGraph
-        from ..host.images import to_batch
+        from ..host.images import to_tensor
         from ..host.progress import TrainingEvents
         from ..training.session import Request, train
 
@@ -159,7 +159,7 @@ class GlitchTrain(io.ComfyNode):
             extra={"workflow": (cls.hidden.extra_pnginfo or {}).get("workflow")},
         )
         outcome = train(ComfyGraph(model, clip, vae), dataset, recipe, request, TrainingEvents())
-        samples = [to_batch(image) for image in outcome.newest_samples()]
+        samples = [to_tensor(image) for image in outcome.newest_samples()]
         return io.NodeOutput(
             outcome.run,
             outcome.lora(),

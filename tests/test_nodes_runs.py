@@ -98,7 +98,7 @@ def test_a_run_mapped_over_a_graph_equals_load_lora(server: ComfyServer, opened:
     grid = node("GlitchGrid", {"columns": 0, "title": "", "page_side": 1024}, images=["oursd", 0], labels=["apply", 2])
     labels = {"labels": node("PreviewAny", source=["apply", 2]), "report": node("PreviewAny", source=["open", 3])}
     entry = server.queue(BASE | opened | {"apply": apply} | ours | {"grid": grid} | labels)
-    assert entry["outputs"]["labels"]["text"] == ["no LoRA", *(f"step {step} x 0.5" for step in STEPS)]
+    assert entry["outputs"]["labels"]["text"] == ["base (no LoRA)", *(f"step {step} x 0.5" for step in STEPS)]
     report = entry["outputs"]["report"]["text"][0]
     for part in ("Trigger word: gl1tch", "Checkpoints: 9, 10, 100", "CLIP layer: -2", "last loss 0.01"):
         assert part in report
@@ -187,7 +187,7 @@ def test_a_run_that_has_just_begun_can_be_plotted(server: ComfyServer, run_folde
     settings = {"smoothing": 0.0, "log_steps": False, "log_values": False, "loss_max": 0.0, "width": 320, "height": 256}
     plot = node("GlitchPlotTraining", settings, run=["open", 0])
     entry = server.queue({"open": opened, "plot": plot, "labels": node("PreviewAny", source=["open", 2])})
-    assert entry["outputs"]["labels"]["text"] == ["no LoRA"]
+    assert entry["outputs"]["labels"]["text"] == ["base (no LoRA)"]
     assert len(entry["outputs"]["plot"]["images"]) == 1
 
 

@@ -8,9 +8,9 @@ _SHOWN = 40
 
 
 def step_label(step: int, strength: float = 1.0) -> str:
-    """Return what stands over a picture: "step 300", "step 300 x 0.5", or "no LoRA" for step 0."""
+    """Return what stands over a picture: "step 300", "step 300 x 0.5", or "base (no LoRA)" for step 0."""
     if step == 0:
-        return "no LoRA"
+        return "base (no LoRA)"
     return f"step {step}" if strength == 1.0 else f"step {step} x {strength:g}"
 
 
