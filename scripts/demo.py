@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 def main() -> int:
     """Return 0 when the grid was made or the browser session ended, else 1 with the reason on standard error."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, _stop)  # or the server would stay behind
     try:
         environment = prepare(("demo",), say=_say)
         base = environment.cache / "demo"
@@ -49,6 +51,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped. Run it again to go on where it was.", file=sys.stderr)
     return 1
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _arguments() -> argparse.Namespace:
