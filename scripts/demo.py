@@ -5,6 +5,7 @@ progress and prints the grid's path as the last line. ``--ui`` opens the same wo
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -221,7 +222,15 @@ def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Pa
     """Queue the workflow, wait for its end and return the path of the grid's first page."""
     started = time.monotonic()
     server.on_event = _Printer(prompt).on_event
-    entry = server.queue(prompt, timeout=24 * 3600, workflow=json.loads(WORKFLOW.read_text(encoding="utf-8")))
+    queued = server.submit(prompt, json.loads(WORKFLOW.read_text(encoding="utf-8")))
+    try:
+        entry = server.wait(queued, timeout=7 * 24 * 3600)
+    except KeyboardInterrupt:
+        _say("Stopping after this step, so that the run can go on from it")
+        server.interrupt()
+        with contextlib.suppress(PromptError, ServerError):
+            server.wait(queued, timeout=60)
+        raise
     _say(f"Done in {time.monotonic() - started:.0f} s")
     grids = [number for number, node in prompt.items() if node["class_type"] == "GlitchGrid"]
     for number in grids:
