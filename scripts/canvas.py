@@ -20,7 +20,12 @@ FLAGS = (
     "--disable-sync",
 )
 # A user who has been here before: no tour and no hints over the canvas.
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.47.12", "Comfy.Minimap.Visible": False}
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.InstalledVersion": "1.47.12",
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+}
 _READY = "() => window.app?.extensionManager && window.LiteGraph?.registered_node_types?.GlitchTrain && window.graph"
 _FIT = """() => {
   const boxes = [...app.graph._groups, ...app.graph._nodes].map(item => item.boundingRect ?? item._bounding)
@@ -28,7 +33,7 @@ _FIT = """() => {
   const width = Math.max(...boxes.map(box => box[0] + box[2])) - left
   const height = Math.max(...boxes.map(box => box[1] + box[3])) - top
   const view = app.canvasEl.getBoundingClientRect(), side = 70, head = 105
-  const scale = Math.min((view.width - side - 20) / width, (view.height - head - 20) / height)
+  const scale = Math.min((view.width - side - 20) / width, (view.height - head - 70) / height)
   const space = app.canvas.ds
   space.scale = scale
   space.offset = [side / scale - left, head / scale - top]

@@ -92,7 +92,7 @@ def _write_pictures(picture: Path, box: tuple[float, float, float, float]) -> No
     from PIL import Image
 
     with Image.open(picture) as image:
-        graph = image.convert("RGB").crop(tuple(round(side) for side in box))
+        graph = image.convert("RGB").crop(box)
     CANVAS.parent.mkdir(parents=True, exist_ok=True)
     for path, width in ((CANVAS, 1800), (WORKFLOW.with_suffix(".jpg"), 900)):
         small = graph.resize((width, round(width * graph.height / graph.width)), Image.Resampling.LANCZOS)
