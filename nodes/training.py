@@ -166,7 +166,6 @@ class GlitchTrain(io.ComfyNode):
             {"loss": outcome.run.losses()},
             samples,
             outcome.report,
-            ui={"text": [outcome.report]},
         )
 
 

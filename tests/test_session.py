@@ -356,6 +356,18 @@ def test_a_disk_too_small_is_told_before_the_first_step(
     assert events.steps == []
 
 
+def test_a_damaged_last_checkpoint_is_written_again(dataset: Dataset, straight: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(straight.run.folder.parent, tmp_path / "runs")
+    run = Run(next((tmp_path / "runs").iterdir()))
+    path = run.checkpoint(8).path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    events = Events()
+    outcome = run_in_a_node(graph("sd15"), dataset, LONG_RECIPE, request(tmp_path), events)
+    assert outcome.step == 8 and events.steps == []
+    assert path.read_bytes() == whole
+
+
 def test_the_plan_is_told_before_the_first_step(dataset: Dataset, tmp_path: Path) -> None:
     events = Events()
     run_in_a_node(graph("sd15"), dataset, recipe(), request(tmp_path), events)

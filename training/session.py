@@ -256,8 +256,7 @@ class _Session:
         self._writer.save_state(training.step, *training.state())
 
     def _save_checkpoint(self, step: int) -> None:
-        path = self._writer.checkpoint_path(step)
-        if step == 0 or path.exists():
+        if step == 0 or step in [checkpoint.step for checkpoint in self._writer.run.checkpoints()]:
             return
         style = FAMILY_WORDS[self._graph.family].style
         dtype = DTYPES[self._recipe.save_dtype]
@@ -315,7 +314,8 @@ def _finished(run: Run, total: int) -> Outcome | None:
         step = max(earlier)
         report = (
             f"Reused run {run.name}: it is trained to step {max(beyond)} and has no checkpoint at {total}; "
-            f"step {step} is handed over. Set checkpoint_every so that {total} is one of its multiples to get it."
+            f"step {step} is handed over. For step {total} itself set checkpoint_every to a divisor of it; "
+            "that trains a run of its own."
         )
         return Outcome(run, step, total, report)
     return None
