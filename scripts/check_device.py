@@ -8,28 +8,22 @@ per check and ends with 1 if one failed. Without --checkpoint it uses a small ne
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from environment import ROOT, prepare
+from environment import ROOT
+from rerun import again_in_environment, in_environment
 
-INSIDE = "GLITCH_LORA_INSIDE_ENVIRONMENT"
 LOADER_BAR = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # largest relative difference of the forward
 
 
 def main() -> int:
     """Return 0 when every check passed."""
     arguments = _arguments()
-    if os.environ.get(INSIDE):
-        return _check(arguments)
-    environment = prepare(("demo",))
-    variables = environment.variables() | {INSIDE: "1"}
-    variables.pop("PYTHONSAFEPATH", None)
-    return subprocess.run([str(environment.python), __file__, *sys.argv[1:]], env=variables).returncode
+    return _check(arguments) if in_environment() else again_in_environment(__file__, ("demo",))
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """Take the pictures of the canvas: ``python3 scripts/pictures.py`` runs the shipped workflow and photographs it.
 
-It writes docs/images/canvas.jpg and the workflow's thumbnail. The model is a network of random weights, so the sweep
-shows noise; the photographs are real. Sizes and numbers of steps are those of scripts/demo.py.
+It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflow's thumbnail. The model is a network of random
+weights, so the sweep shows noise; the photographs are real. Sizes and numbers of steps are those of scripts/demo.py.
 """
 
 import json
@@ -11,13 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from browser_environment import again_in_environment, in_environment
 from comfy_server import ComfyServer
 from demo import SMALLER
 from environment import ROOT
+from rerun import again_in_environment, in_environment
 from workflow import CHECKPOINT, DATASET, WORKFLOW
 
 CANVAS = ROOT / "docs" / "images" / "canvas.jpg"
+GRID = CANVAS.with_name("grid.jpg")
 SIZE = (2000, 1250)
 STEPS = {"steps": 24, "checkpoint_every": 8, "sample_every": 8}
 MARGIN = 8
@@ -34,7 +35,7 @@ _LOWER = """(changes) => {
 
 
 def main() -> int:
-    """Write both pictures; 0 when it went well."""
+    """Write the pictures; 0 when it went well."""
     if not in_environment():
         return again_in_environment(__file__)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +67,7 @@ def photograph_canvas(comfyui: Path, base: Path) -> None:
         page.screenshot(path=picture)
     box = (left - MARGIN, top - MARGIN, left + width + MARGIN, top + height + MARGIN)
     _write_pictures(picture, box)
+    _write_jpeg(next((base / "output").rglob("grid-1.png")), GRID)
 
 
 def _lay_out(comfyui: Path, base: Path) -> None:
@@ -98,6 +100,14 @@ def _write_pictures(picture: Path, box: tuple[float, float, float, float]) -> No
         small = graph.resize((width, round(width * graph.height / graph.width)), Image.Resampling.LANCZOS)
         small.save(path, quality=80, optimize=True)
         print(path, path.stat().st_size)
+
+
+def _write_jpeg(picture: Path, path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        image.convert("RGB").save(path, quality=80, optimize=True)
+    print(path, path.stat().st_size)
 
 
 if __name__ == "__main__":

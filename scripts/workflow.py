@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from browser_environment import again_in_environment, in_environment
 from comfy_server import ComfyServer
 from environment import ROOT
+from rerun import again_in_environment, in_environment
 
 WORKFLOW = ROOT / "workflows" / "01-train-and-sweep.json"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"

@@ -1,4 +1,4 @@
-"""Run a script again by the Python that has ComfyUI's and the tests' requirements. Standard library only."""
+"""Run a script again by the Python that has ComfyUI and the requirements. Standard library only."""
 
 import os
 import subprocess
@@ -14,10 +14,13 @@ def in_environment() -> bool:
     return _INSIDE in os.environ
 
 
-def again_in_environment(script: str) -> int:
-    """Run the script with this process's arguments in the environment (made if missing); return its exit status."""
+def again_in_environment(script: str, extras: tuple[str, ...] = ("demo", "test")) -> int:
+    """Run the script with this process's arguments in the environment (made if missing); return its exit status.
+
+    extras: which requirement files the script needs besides the pack's own.
+    """
     try:
-        environment = prepare(("demo", "test"))
+        environment = prepare(extras)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
