@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 for _folder in ("scripts", "tests"):
     sys.path.append(str(ROOT / _folder))
 
+from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
+
 TIME_BAR = 0.5
 MIB = 2**20
 PICTURES = 4
@@ -216,21 +218,9 @@ def _adapted(model: Any) -> list[str]:
     return family_of(model).layers(model.model.diffusion_model, "all-linear+conv")
 
 
-def _register_pack() -> None:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(
-        "glitch_lora", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["glitch_lora"] = module
-    spec.loader.exec_module(module)
-
-
 def _ours(work: Work, model: Any, turns: Turns) -> None:
     """Train as `GlitchTrain` does, metrics file included."""
-    _register_pack()
+    register_pack()
     import torch
     from glitch_lora.host.models import private_model
     from glitch_lora.training.adapters import LoraAdapters
@@ -320,7 +310,7 @@ def _native(work: Work, model: Any, turns: Turns) -> None:
 
     nodes_train.ProgressBar = Bar
     if work.layers == "same":
-        _register_pack()
+        register_pack()
         _adapt_only(nodes_train, [f"diffusion_model.{path}" for path in _adapted(model)])
     for name in ("_setup_lora_adapters", "_setup_lora_adapters_bypass"):
         setattr(nodes_train, name, _counted(getattr(nodes_train, name), trained))

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from environment import ROOT
+from as_package import register_pack
 from rerun import again_in_environment, in_environment
 
 LOADER_BAR = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # largest relative difference of the forward
@@ -53,8 +53,6 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _import_host() -> None:
     """Make ComfyUI and the pack importable: the pack under a name, as ComfyUI would load it."""
-    import importlib.util
-
     sys.path.append(os.environ["COMFYUI_PATH"])
     import torch
 
@@ -62,13 +60,7 @@ def _import_host() -> None:
         import comfy.cli_args
 
         comfy.cli_args.args.cpu = True
-    spec = importlib.util.spec_from_file_location(
-        "glitch_lora", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["glitch_lora"] = module
-    spec.loader.exec_module(module)
+    register_pack()
 
 
 class _Check:

@@ -4,7 +4,6 @@ ComfyUI's tree comes from the environment variable COMFYUI_PATH (scripts/test.py
 """
 
 import importlib
-import importlib.util
 import os
 import shutil
 import sys
@@ -17,19 +16,6 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
-
-
-def _register_pack() -> None:
-    """Make ``import glitch_lora.dataset...`` find the repository, whatever its folder is called."""
-    if "glitch_lora" in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(
-        "glitch_lora", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["glitch_lora"] = module
-    spec.loader.exec_module(module)
 
 
 def _comfyui_path() -> Path:
@@ -56,9 +42,11 @@ def _prepare_comfyui() -> None:
 for _name, _value in {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "PASSIVE"}.items():
     os.environ.setdefault(_name, _value)
 _prepare_comfyui()
-_register_pack()
 
-from comfy_server import ComfyServer  # noqa: E402  (scripts/ is on the path only now)
+from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
+from comfy_server import ComfyServer  # noqa: E402
+
+register_pack()
 
 
 @pytest.fixture(scope="session", autouse=True)
