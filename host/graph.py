@@ -15,7 +15,7 @@ from .identity import clip_identity, model_identity, vae_identity
 from .images import to_image
 from .models import TrainingModel, private_model
 from .progress import Interrupted
-from .rendering import encode_prompt, render
+from .rendering import encode_prompt, render, require_parts
 
 
 class GraphEncoders:
@@ -72,6 +72,8 @@ class ComfyGraph:
     interrupted = Interrupted
 
     def __init__(self, model: Any, clip: Any, vae: Any) -> None:
+        """Raises ValueError when the checkpoint had no text encoder or no VAE."""
+        require_parts(clip, vae)
         self._model, self._clip, self._vae = model, clip, vae
 
     @property

@@ -16,15 +16,17 @@ import torch
 PIXELS_PER_LATENT = 8
 
 
-def encode_prompt(clip: Any, text: str) -> list[list[Any]]:
-    """Return the CONDITIONING that CLIPTextEncode gives for `text`, prompt syntax included.
+def require_parts(clip: Any, vae: Any) -> None:
+    """Raise ValueError for what Load Checkpoint gives from a file without text encoder (None) or VAE (an empty one)."""
+    for name, part in (("clip", clip), ("vae", getattr(vae, "first_stage_model", None))):
+        if part is None:
+            raise ValueError(
+                f"{name}: got nothing, allowed a {name.upper()}, connect one: this checkpoint file has none of its own"
+            )
 
-    Raises ValueError when there is no text encoder.
-    """
-    if clip is None:
-        raise ValueError(
-            "clip: got None, allowed a CLIP, connect a text encoder (the checkpoint file may not contain one)"
-        )
+
+def encode_prompt(clip: Any, text: str) -> list[list[Any]]:
+    """Return the CONDITIONING that CLIPTextEncode gives for `text`, prompt syntax included."""
     with torch.no_grad():
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
@@ -80,8 +82,6 @@ def empty_latent(model: Any, width: int, height: int) -> torch.Tensor:
 
 def decode(vae: Any, samples: torch.Tensor) -> torch.Tensor:
     """Return the pictures VAE Decode gives, float [n, height, width, 3]; frames of a video become pictures."""
-    if vae is None:
-        raise ValueError("vae: got None, allowed a VAE, connect one (the checkpoint file may not contain one)")
     images = vae.decode(samples)
     return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
 
@@ -109,8 +109,11 @@ def _raise_if_interrupted(step: int, x0: torch.Tensor, x: torch.Tensor, total_st
 
 
 def with_clip_layer(clip: Any, layer: int | None) -> Any:
-    """Return a CLIP that takes its conditioning from `layer`, as CLIP Set Last Layer does; None leaves it alone."""
-    if layer is None or clip is None:
+    """Return a CLIP that takes its conditioning from `layer`, as CLIP Set Last Layer does.
+
+    layer: None is the encoder's own default, also where the CLIP given in has another layer set.
+    """
+    if clip is None or clip.layer_idx == layer:
         return clip
     changed = clip.clone()
     changed.clip_layer(layer)

@@ -148,7 +148,8 @@ class GlitchApplyCheckpoint(io.ComfyNode):
         from ..host.rendering import with_clip_layer
         from ..training.lora_file import load_safetensors
 
-        clip = with_clip_layer(clip, run.clip_skip if use_run_clip_skip else None)
+        if use_run_clip_skip and run.has_clip_skip:
+            clip = with_clip_layer(clip, run.clip_skip)
         if step == BASE:
             return io.NodeOutput(model, clip, step_label(BASE))
         checkpoint = run.checkpoint(step)

@@ -146,7 +146,6 @@ class GlitchTrain(io.ComfyNode):
         from ..training.session import Request, train
 
         chosen = require_choice(mode, "mode", get_args(Mode), cls.hidden.prompt)
-        _require_connected(clip=clip, vae=vae)
         root = output_folder() / RUNS_FOLDER
         request = Request(
             name=name,
@@ -467,14 +466,6 @@ def _whole_numbers(name: str, text: str) -> tuple[int, ...]:
             f"{name}: got {text!r}, allowed whole numbers from 0 separated by commas, e.g. 0, 1, 2, correct it"
         )
     return tuple(int(part) for part in parts)
-
-
-def _require_connected(**parts: Any) -> None:
-    for name, part in parts.items():
-        if part is None:
-            raise ValueError(
-                f"{name}: got nothing, allowed a {name.upper()}, connect one: this checkpoint file has none of its own"
-            )
 
 
 NODES: list[type[io.ComfyNode]] = [GlitchRecipe, GlitchTrain]

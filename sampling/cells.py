@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ class Weights:
     """What names the weights of a sweep, JSON values that change whenever a picture could change.
 
     model, clip, vae: identities of what came in (`host.identity`). checkpoints: step -> hash of the LoRA file.
+    embeddings: name in a prompt -> hash of its file, None where there is no such file.
     """
 
     model: dict[str, Any]
     clip: dict[str, Any]
     vae: dict[str, Any]
     checkpoints: Mapping[int, str]
+    embeddings: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def cell_key(cell: Cell, weights: Weights) -> str:
@@ -40,7 +42,9 @@ def cell_key(cell: Cell, weights: Weights) -> str:
     The checkpoint counts by its content, not its step: a run trained anew renders anew.
     """
     lora = None if cell.checkpoint == BASE else weights.checkpoints[cell.checkpoint]
-    parts = {"model": weights.model, "clip": weights.clip, "vae": weights.vae, "lora": lora}
+    texts = f"{cell.prompt} {cell.negative}"
+    named = {name: file for name, file in weights.embeddings.items() if f"embedding:{name}" in texts}
+    parts = {"model": weights.model, "clip": weights.clip, "vae": weights.vae, "lora": lora, "embeddings": named}
     return content_key({"format": FORMAT, "cell": cell.to_json() | {"checkpoint": None}, **parts})[:32]
 
 

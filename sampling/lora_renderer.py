@@ -10,9 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from ..dataset.files import content_key
+from ..host.embeddings import embedding_files
 from ..host.identity import clip_identity, model_identity, vae_identity
 from ..host.lora_keys import apply_lora
-from ..host.rendering import encode_prompt, render, restore_weights, text_encoder_changed, with_clip_layer
+from ..host.rendering import (
+    encode_prompt,
+    render,
+    require_parts,
+    restore_weights,
+    text_encoder_changed,
+    with_clip_layer,
+)
 from ..training.lora_file import load_safetensors
 from ..training.run import Run
 from .cells import Weights
@@ -56,10 +64,9 @@ class PreparedModel:
 class LoraRenderer:
     """The renderer of a run. The MODEL, CLIP and VAE given in are not changed: LoRAs go on clones of them."""
 
-    def __init__(self, model: Any, clip: Any, vae: Any, checkpoints: Mapping[int, Path], clip_layer: int | None):
-        """checkpoints: step -> LoRA file. clip_layer: the run's clip skip; None keeps the CLIP's own."""
-        self._model, self._vae = model, vae
-        self.clip = with_clip_layer(clip, clip_layer)
+    def __init__(self, model: Any, clip: Any, vae: Any, checkpoints: Mapping[int, Path]):
+        """checkpoints: step -> LoRA file. clip: with the run's clip skip already on it."""
+        self._model, self._clip, self._vae = model, clip, vae
         self._checkpoints = dict(checkpoints)
         self._read: tuple[int, dict[str, torch.Tensor]] | None = None
 
@@ -69,9 +76,9 @@ class LoraRenderer:
         Raises ValueError when the file does not belong to this MODEL.
         """
         if checkpoint == BASE:
-            return PreparedModel(self._model, self.clip, self._vae, "base")
-        model, clip = apply_lora(self._model, self.clip, self._tensors(checkpoint), strength, strength)
-        changed = text_encoder_changed(self.clip, clip)
+            return PreparedModel(self._model, self._clip, self._vae, "base")
+        model, clip = apply_lora(self._model, self._clip, self._tensors(checkpoint), strength, strength)
+        changed = text_encoder_changed(self._clip, clip)
         return PreparedModel(model, clip, self._vae, (checkpoint, strength) if changed else "base")
 
     def _tensors(self, checkpoint: int) -> dict[str, torch.Tensor]:
@@ -93,15 +100,21 @@ def sweep_checkpoints(
 ) -> tuple[Sweep, str]:
     """Render what is missing of `plan` with the run's checkpoints on MODEL and CLIP; returns (sweep, report).
 
-    The run's clip skip is put on the CLIP. MODEL, CLIP and VAE come out as they went in. See `run_sweep`.
+    The run's clip skip is put on the CLIP. MODEL, CLIP and VAE come out as they went in. See `run_sweep`. Raises
+    ValueError when the checkpoint file had no text encoder or no VAE.
     """
+    require_parts(clip, vae)
     files = {step: run.checkpoint(step).path for step in plan.checkpoint}
-    renderer = LoraRenderer(model, clip, vae, files, run.clip_skip)
+    if run.has_clip_skip:
+        clip = with_clip_layer(clip, run.clip_skip)
+    renderer = LoraRenderer(model, clip, vae, files)
+    named = embedding_files([*plan.prompt, *plan.negative])
     weights = Weights(
         model=model_identity(model),
-        clip=clip_identity(renderer.clip),
+        clip=clip_identity(clip),
         vae=vae_identity(vae),
         checkpoints={step: content_key(path) for step, path in files.items()},
+        embeddings={name: content_key(path) if path else None for name, path in named.items()},
     )
     try:
         sweep, report = run_sweep(

@@ -29,7 +29,8 @@ BASE_CELL = replace(CELL, checkpoint=BASE, strength=0.0)
 
 def our_picture(run, parts, cell):
     files = {checkpoint.step: checkpoint.path for checkpoint in run.checkpoints()}
-    renderer = LoraRenderer(*parts, files, run.clip_skip)
+    model, clip, vae = parts
+    renderer = LoraRenderer(model, with_clip_layer(clip, run.clip_skip), vae, files)
     with torch.inference_mode():
         prepared = renderer.prepare(*cell.state)
         return torch.from_numpy(
@@ -77,6 +78,8 @@ def test_clip_skip_is_that_of_the_stock_node(tmp_path):
     assert (ours - plain).abs().max() > 1e-3
     assert clip.layer_idx is None
     assert with_clip_layer(clip, None) is clip
+    # a run at the encoder's own layer is that run, whatever the wire brings
+    assert with_clip_layer(skipped, None).layer_idx is None and skipped.layer_idx == -2
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -143,13 +146,20 @@ def test_latents_get_the_models_channels():
     assert empty_latent(family("sd15")[0], 70, 128).shape == (1, 4, 16, 8)
 
 
-def test_a_missing_text_encoder_or_vae_is_named():
-    with pytest.raises(ValueError, match="clip: got None, allowed a CLIP, connect"):
-        encode_prompt(None, "a")
-    with pytest.raises(ValueError, match="vae: got None"):
-        from glitch_lora.host.rendering import decode
+def test_a_checkpoint_without_text_encoder_or_vae_is_named_by_training_and_sweep(tmp_path):
+    """Load Checkpoint gives None for a missing text encoder and a VAE without a model for a missing VAE."""
+    from comfy.sd import VAE
+    from glitch_lora.host.graph import ComfyGraph
+    from glitch_lora.sampling.lora_renderer import sweep_checkpoints
+    from glitch_lora.training.run import Run
 
-        decode(None, torch.zeros(1, 4, 8, 8))
+    model, clip, vae = family("sd15")
+    empty = VAE(sd={}) if getattr(VAE(sd={}), "first_stage_model", None) is None else None
+    for parts, message in (((None, vae), "clip: got nothing"), ((clip, empty), "vae: got nothing")):
+        with pytest.raises(ValueError, match=message):
+            ComfyGraph(model, *parts)
+        with pytest.raises(ValueError, match=message):
+            sweep_checkpoints(Run(tmp_path), None, model, *parts, None, lambda: None, {})
 
 
 def test_names_are_ksamplers():

@@ -14,7 +14,7 @@ from glitch_lora.host.progress import Progress, check_interrupt
 from glitch_lora.sampling import cells as cells_module
 from glitch_lora.sampling.cells import Weights, cell_key, read_cell, to_picture
 from glitch_lora.sampling.lora_renderer import LoraRenderer, sweep_checkpoints
-from glitch_lora.sampling.plan import BASE, SweepPlan
+from glitch_lora.sampling.plan import BASE, Cell, SweepPlan
 from glitch_lora.sampling.request import SweepTexts, plan_from_texts, sample_settings
 from glitch_lora.sampling.sweep import Pace, Sweep, cell_picture, run_sweep
 from glitch_lora.training.run import Run
@@ -393,8 +393,22 @@ def test_a_lora_of_another_family_is_refused_with_the_reason(tmp_path):
     run = write_run(tmp_path, "flux", family("flux")[0])
     files = {checkpoint.step: checkpoint.path for checkpoint in run.checkpoints()}
     with pytest.raises(ValueError, match="connect the model it was trained on"):
-        LoraRenderer(*family("sd15"), files, None).prepare(5, 1.0)
+        LoraRenderer(*family("sd15"), files).prepare(5, 1.0)
 
 
 def test_a_missing_picture_is_none(tmp_path):
     assert read_cell(tmp_path / "x.png", "x") is None
+
+
+def test_a_cell_knows_the_embedding_files_its_prompts_name():
+    """Without this a sweep made before the file was installed would be shown for good."""
+    cell = replace(CELL_WITH_EMBEDDING, negative="")
+    without = cell_key(cell, WEIGHTS)
+    missing = cell_key(cell, replace(WEIGHTS, embeddings={"rust": None}))
+    there = cell_key(cell, replace(WEIGHTS, embeddings={"rust": "hash"}))
+    assert len({without, missing, there}) == 3
+    other = replace(cell, prompt="a cat")
+    assert cell_key(other, WEIGHTS) == cell_key(other, replace(WEIGHTS, embeddings={"rust": "hash"}))
+
+
+CELL_WITH_EMBEDDING = Cell(BASE, 0.0, "a cat, embedding:rust", "", 0, 2, 1.0, (64, 64), "euler", "normal")

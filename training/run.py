@@ -79,6 +79,11 @@ class Run:
         layer = self.config().get("clip_skip")
         return layer if isinstance(layer, int) else None
 
+    @property
+    def has_clip_skip(self) -> bool:
+        """Whether `clip_skip` is known: a run folder without a readable config.json cannot tell."""
+        return "clip_skip" in self.config()
+
     def config(self) -> dict[str, Any]:
         """Return config.json; an empty dict when it is missing or damaged (`problems` says so)."""
         return self._read_config()[0]
