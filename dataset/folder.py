@@ -19,7 +19,8 @@ BrokenPolicy = Literal["skip and report", "refuse"]
 MissingPolicy = Literal["allow", "refuse"]
 Watcher = Callable[[int, int], None]
 
-_KOHYA_NAME = re.compile(r"(\d+)_")
+_KOHYA_NAME = re.compile(r"(\d{1,3})_")
+_DATE_LIKE = re.compile(r"\d{4,}_")
 _SHOWN = 20
 _BESIDE_PICTURES = frozenset(
     {".json", ".jsonl", ".csv", ".toml", ".yaml", ".md", ".npz", ".safetensors", ".db", ".ini"}
@@ -53,7 +54,8 @@ def load_folder(folder: Path, options: FolderOptions = FolderOptions(), watch: W
     """Return the pictures of `folder`, sorted by their path inside it (plain string order).
 
     Every file is decoded once to find broken ones; `watch(done, total)` is called after each. A folder called
-    ``10_name`` (kohya's convention; `folder` itself or a direct subfolder) makes its pictures count ten times.
+    ``10_name`` (kohya's convention; `folder` itself or a direct subfolder) makes its pictures count ten times; a number
+    of more than three digits, as in ``20240512_trip``, belongs to the name, and a note says so.
     Raises ValueError when the folder is missing or empty, no picture is usable, or a policy says refuse.
     """
     if not folder.is_dir():
@@ -72,7 +74,7 @@ def load_folder(folder: Path, options: FolderOptions = FolderOptions(), watch: W
         )
     items, notes = _captioned(folder, items, options)
     left_out = [f"Left out, not a picture that is read: {others}."] if others else []
-    return Dataset(tuple(items), notes=(*_broken_notes(broken), *left_out, *notes))
+    return Dataset(tuple(items), notes=(*_broken_notes(broken), *left_out, *_number_notes(folder), *notes))
 
 
 def picture_paths(folder: Path, recursive: bool = True) -> Iterator[Path]:
@@ -111,7 +113,7 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset
 
 
 def repeats_of(folder: Path, path: Path) -> int:
-    """Return how often `path` counts: the number of ``10_name``, of the direct subfolder or of `folder` itself."""
+    """Return how often `path` counts: the number (0 to 999) of ``10_name``, of the direct subfolder or `folder`."""
     parts = path.relative_to(folder).parts
     names = (parts[0], folder.name) if len(parts) > 1 else (folder.name,)
     for name in names:
@@ -188,6 +190,16 @@ def _broken_notes(broken: list[str]) -> list[str]:
     if not broken:
         return []
     return [f"Skipped as broken ({len(broken)}):", *(f"  {line}" for line in _shortened(broken))]
+
+
+def _number_notes(folder: Path) -> list[str]:
+    """Return a line for folder names whose number is too long to be meant as repeats."""
+    names = [folder.name, *sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())]
+    return [
+        f"Folder {name}: a number of more than three digits is part of the name; its pictures count once."
+        for name in names
+        if _DATE_LIKE.match(name)
+    ]
 
 
 def _shortened(lines: list[str]) -> list[str]:

@@ -42,6 +42,21 @@ def test_kohya_folder_names_give_repeats(tmp_path: Path) -> None:
     assert inside.items[0].repeats == 10 and inside.entries == (0,) * 10
 
 
+def test_a_date_in_a_folder_name_is_no_number_of_repeats(tmp_path: Path) -> None:
+    for name in ("20240512_trip/a.png", "999_dog/b.png", "1000_cats/c.png"):
+        picture(tmp_path / name, f"hsl({len(name) * 15}, 90%, 50%)")
+    dataset = load_folder(tmp_path)
+    assert [(item.name, item.repeats) for item in dataset.items] == [
+        ("1000_cats/c.png", 1),
+        ("20240512_trip/a.png", 1),
+        ("999_dog/b.png", 999),
+    ]
+    told = [line for line in dataset.report().splitlines() if "more than three digits" in line]
+    assert [line.split(":")[0] for line in told] == ["Folder 1000_cats", "Folder 20240512_trip"]
+    inside = load_folder(tmp_path / "20240512_trip")
+    assert inside.entries == (0,) and "Folder 20240512_trip:" in inside.report()
+
+
 def test_captions_beside_the_picture(tmp_path: Path) -> None:
     for name in "abcde":
         picture(tmp_path / f"{name}.png")
