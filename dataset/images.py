@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 Colour = tuple[int, int, int]
 
@@ -19,6 +19,15 @@ MIN_SIDE = 8
 
 _EXIF_ORIENTATION = 0x0112
 _QUARTER_TURNS = (5, 6, 7, 8)
+_UPRIGHT = {  # EXIF orientation: what undoes it
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # EPS starts Ghostscript, an outside program; the others are recognised by Pillow but never decoded.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 _TRUNCATION_LOCK = threading.RLock()
@@ -50,18 +59,21 @@ def readable_extensions() -> frozenset[str]:
 
 
 def inspect_image(path: Path, min_side: int = MIN_SIDE) -> tuple[int, int]:
-    """Return (width, height) after EXIF rotation, having decoded the file once to its end.
+    """Return (width, height) of what `open_rgb` gives, having decoded and converted the file once, as that does.
 
-    Raises BrokenImage when it is unreadable, truncated, larger than `MAX_PIXELS` or has a side below `min_side`.
+    A JPEG is read to its end, but only an eighth of its size is computed. Raises BrokenImage when the file is
+    unreadable, truncated, larger than `MAX_PIXELS` or has a side below `min_side`.
     """
     with _opened(path) as image:
-        size = _upright_size(image)
-        if min(size) < min_side:
-            raise BrokenImage(f"is {size[0]}x{size[1]} pixels, the smallest side allowed is {min_side}")
-        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))  # JPEG: reads all, computes less
-        image.load()
-        _eight_bit(image)  # levels out of range are found now, not in the middle of a training
-    return size
+        whole = image.size
+        if min(whole) < min_side:
+            raise BrokenImage(f"is {whole[0]}x{whole[1]} pixels, the smallest side allowed is {min_side}")
+        lessened = image.draft("RGB", (max(1, whole[0] // 8), max(1, whole[1] // 8)))
+        turned = _orientation(image) in _QUARTER_TURNS
+        found = _decoded(image)
+        if lessened is None:
+            return found.size
+    return whole[::-1] if turned else whole
 
 
 def open_rgb(path: Path, background: Colour = (255, 255, 255)) -> Image.Image:
@@ -71,9 +83,7 @@ def open_rgb(path: Path, background: Colour = (255, 255, 255)) -> Image.Image:
     is laid over `background`. Raises BrokenImage.
     """
     with _opened(path) as image:
-        image.load()
-        profile = image.info.get("icc_profile")
-        return to_rgb(ImageOps.exif_transpose(image), profile, background)
+        return _decoded(image, background)
 
 
 def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour = (255, 255, 255)) -> Image.Image:
@@ -92,15 +102,26 @@ def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour 
     return page
 
 
+def _decoded(image: Image.Image, background: Colour = (255, 255, 255)) -> Image.Image:
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))  # after loading: Pillow turns some formats itself while it loads
+    upright = image if turn is None else image.transpose(turn)
+    return to_rgb(upright, image.info.get("icc_profile"), background)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open `path` with decoding errors, truncation included, turned into BrokenImage."""
+    """Open `path` with decoding errors, truncation included, turned into BrokenImage.
+
+    Decoders raise whatever they meet in a damaged file (RuntimeError, NotImplementedError, struct.error, zlib.error
+    and more), so everything but a lack of memory is taken for a broken file.
+    """
     try:
         with _refusing_truncated_files(), Image.open(path, formats=readable_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BrokenImage(f"has {image.width}x{image.height} pixels, allowed are {MAX_PIXELS:,} in all")
             yield image
-    except BrokenImage:
+    except (BrokenImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise BrokenImage("is not a picture in a format that is read, or its header is damaged") from error
@@ -108,8 +129,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise BrokenImage(f"has too many pixels, allowed are {MAX_PIXELS:,} in all") from error
     except FileNotFoundError as error:
         raise BrokenImage("does not exist any more") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
-        raise BrokenImage(f"cannot be decoded: {getattr(error, 'strerror', None) or error}") from error
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BrokenImage(f"cannot be decoded: {reason}") from error
 
 
 @contextmanager
@@ -124,9 +146,10 @@ def _refusing_truncated_files() -> Iterator[None]:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    turned = image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
-    return (image.height, image.width) if turned else (image.width, image.height)
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8; 1, upright, when there is none that makes sense."""
+    found = image.getexif().get(_EXIF_ORIENTATION)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -5,6 +5,8 @@ Oracles: arithmetic for 16-bit and alpha, Pillow's own decoder for JPEG, littleC
 
 import dataclasses
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from glitch_lora.dataset.folder import load_folder
 from glitch_lora.dataset.images import BrokenImage, inspect_image, open_rgb, readable_formats, to_rgb
 from glitch_lora.dataset.sample import Sample
 from photographs import photograph, write_dataset
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ def test_steps_act_in_order_and_never_on_the_given_dataset(photos: Dataset) -> N
     assert (len(photos.steps), len(one.steps), len(two.steps)) == (0, 1, 2)
     assert two.caption(1) == "second, first, a photo of chelsea" == two.sample(1).caption
     assert (photos.trigger, one.trigger, two.trigger) == ("", "first", "second")
-    assert two.sample(1).trigger == "second"
+    assert two.sample(1).triggers == ("first", "second")
 
 
 def test_draws_depend_on_seed_item_and_variant_only(photos: Dataset) -> None:
@@ -178,6 +180,80 @@ def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
     assert np.array_equal(np.asarray(open_rgb(tmp_path / "turned.png")), np.asarray(upright))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.tif", "turned.webp"])
+def test_every_format_is_turned_once_and_inspected_as_opened(tmp_path: Path, name: str, orientation: int) -> None:
+    """Oracle: Pillow's own exif_transpose on the decoded picture."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photograph("chelsea").resize((96, 64)).save(tmp_path / name, exif=exif)
+    with Image.open(tmp_path / name) as image:
+        image.load()
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    found = open_rgb(tmp_path / name)
+    assert found.tobytes() == expected.tobytes()
+    assert inspect_image(tmp_path / name) == found.size == expected.size
+
+
+@pytest.mark.parametrize("name", ["odd.jpg", "odd.webp"])
+def test_a_mistyped_exif_tag_does_not_keep_a_picture_from_being_turned(tmp_path: Path, name: str) -> None:
+    exif = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", 2)
+    exif += struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)  # orientation 6, as a short
+    exif += struct.pack("<HHI4s", 0x0102, 2, 4, b"8 8\0")  # bits per sample as text, where numbers belong
+    exif += struct.pack("<I", 0)
+    stored = photograph("chelsea").resize((96, 64))
+    stored.save(tmp_path / name, exif=b"Exif\0\0" + exif)
+    with Image.open(tmp_path / name) as image:
+        image.load()
+        expected = image.convert("RGB").transpose(Image.Transpose.ROTATE_270)
+        with pytest.raises(Exception):  # noqa: B017  Pillow's own turning writes the EXIF data again and fails
+            ImageOps.exif_transpose(image)
+    assert inspect_image(tmp_path / name) == (64, 96)
+    assert open_rgb(tmp_path / name).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, struct.error, zlib.error, KeyError])
+def test_whatever_a_decoder_raises_is_a_broken_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    photograph("coffee").save(tmp_path / "a.png")
+    photograph("coffee").save(tmp_path / "b.jpg")
+    dataset = load_folder(tmp_path)
+
+    def fail(_self: object) -> None:
+        raise error("odd data")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFile.ImageFile, "load", fail)
+        for read in (inspect_image, open_rgb):
+            with pytest.raises(BrokenImage, match="cannot be decoded: .*odd data"):
+                read(tmp_path / "a.png")
+        with pytest.raises(ValueError, match=r"b\.jpg: cannot be decoded: .*odd data.*, repair or remove the file"):
+            dataset.sample(1)
+        error = MemoryError
+        with pytest.raises(MemoryError):
+            inspect_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["cut.avif", "cut.dds", "cut.png", "cut.jp2", "cut.tga", "cut.jpg", "cut.webp"])
+def test_damaged_files_are_judged_alike_when_loaded_and_when_trained(tmp_path: Path, name: str) -> None:
+    """Bytes are overwritten at many places: either both ways read the file or both refuse it."""
+    photograph("chelsea").resize((64, 48)).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for seed in range(60):
+        data = bytearray(whole)
+        for place in np.random.default_rng(seed).integers(0, min(len(data), 400), 4):
+            data[place] ^= 1 << (seed % 8)
+        (tmp_path / name).write_bytes(data)
+        outcomes = []
+        for read in (inspect_image, lambda path: open_rgb(path).size):
+            try:
+                outcomes.append(read(tmp_path / name))
+            except BrokenImage as error:
+                outcomes.append(str(error) if "smallest side" in str(error) else "broken")
+        assert outcomes[0] == outcomes[1] or "smallest side" in str(outcomes[0]), (seed, outcomes)
+
+
 def test_a_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     swapped = _swapped_profile()
     Image.new("RGB", (16, 16), (200, 60, 60)).save(tmp_path / "profiled.png", icc_profile=swapped)
@@ -271,8 +347,6 @@ def _item():
 
 def _png(path: Path, width: int, height: int, bits: int = 8, rows: bytes = b"") -> None:
     """Write an RGB PNG of the given rows, each with its filter byte; without rows it promises pixels and has none."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
