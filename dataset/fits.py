@@ -31,7 +31,7 @@ class BucketFit:
     resolution: int = 512
     step: int = 64
     min_side: int = 256
-    max_side: int = 1024
+    max_side: int = 2048
     no_upscale: bool = False
 
     mode: ClassVar[str] = "buckets"

@@ -270,7 +270,7 @@ def _fit_options() -> list[io.DynamicCombo.Option]:
                 pixels("resolution", 512, "The buckets' area is at most this squared: 512 for SD1.5, 1024 for SDXL."),
                 pixels("step", 64, "Bucket sides are multiples of this.", 8, 256, advanced=True),
                 pixels("min_side", 256, "The shortest side a bucket may have.", advanced=True),
-                pixels("max_side", 1024, "The longest side a bucket may have; 2048 for SDXL.", advanced=True),
+                pixels("max_side", 2048, "The longest side a bucket may have.", advanced=True),
                 io.Boolean.Input(
                     "no_upscale",
                     default=False,

@@ -89,6 +89,15 @@ def test_known_buckets() -> None:
     assert closest((10_000, 100), sizes) == (1024, 256)
 
 
+def test_the_default_limits_leave_no_common_bucket_out() -> None:
+    """SDXL's published training sizes for these aspect ratios (its report's appendix, multi-aspect training)."""
+    fit = BucketFit(1024)
+    published = {(896, 1152): (1500, 2000), (832, 1216): (2000, 3000), (768, 1344): (900, 1600), (640, 1536): (5, 12)}
+    for size, picture in published.items():
+        assert fit.plan(picture).target == size
+        assert fit.plan(picture[::-1]).target == size[::-1]
+
+
 def test_no_upscale_never_enlarges() -> None:
     fit = BucketFit(512, no_upscale=True)
     assert fit.plan((300, 200)) == ((300, 200), (256, 192))
@@ -184,7 +193,7 @@ def test_steps_are_described_as_json_and_differ() -> None:
         (lambda: FixedFit(513, 512), "width: got 513, allowed multiples of 8, take 512"),
         (lambda: FixedFit(512, 512, "squeeze"), "fit: got 'squeeze'"),
         (lambda: BucketFit(step=60), "bucket step: got 60"),
-        (lambda: BucketFit(min_side=2048), "min_side"),
+        (lambda: BucketFit(min_side=4096), "min_side"),
         (lambda: NativeFit(stride=12), "stride: got 12"),
         (lambda: NativeFit(stride=64, max_side=32), "max_side: got 32"),
         (lambda: PairFit(8, 64), "short_side: got 8"),
