@@ -1,6 +1,7 @@
 """Captions: the trigger word, and dropping parts of a caption."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -10,7 +11,7 @@ from .sample import Sample
 
 TriggerPosition = Literal["prefix", "suffix", "replace placeholder"]
 
-_MASK = "\ue000"  # a private letter that no caption has
+_FIRST_MASK = 0xE000  # from here on: private letters that no caption has
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -44,8 +45,8 @@ class TriggerWord:
             raise ValueError("placeholder: got an empty text, allowed is any text, type e.g. [trigger]")
 
     def apply(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Return the sample with the word in its caption and as its trigger."""
-        return sample.with_caption(self.placed_in(sample.caption), trigger=self.word)
+        """Return the sample with the word in its caption and among its triggers."""
+        return sample.with_caption(self.placed_in(sample.caption), triggers=(*sample.triggers, self.word))
 
     def placed_in(self, caption: str) -> str:
         """Return `caption` with the word in the asked place."""
@@ -88,26 +89,36 @@ def caption_parts(caption: str) -> tuple[list[str], str]:
     return [part for part in _SENTENCE_END.split(caption.strip()) if part], " "
 
 
-def drop_parts(caption: str, trigger: str, probability: float, rng: np.random.Generator) -> str:
+def drop_parts(caption: str, triggers: Sequence[str], probability: float, rng: np.random.Generator) -> str:
     """Return the caption with each part dropped with `probability` (0..1), in the old order.
 
-    Parts are what stands between commas, or sentences when there is no comma. A part with `trigger` stays, also when
-    the trigger itself holds a comma. With probability 0 the caption comes back unchanged.
+    Parts are what stands between commas, or sentences when there is no comma. A part with one of `triggers` stays, also
+    when the trigger itself holds a comma. With probability 0 the caption comes back unchanged.
     """
     if probability <= 0:
         return caption
-    parts, joint = caption_parts(_masked(caption, trigger))
+    # Longest first: a trigger may lie in another one.
+    masks = {chr(_FIRST_MASK + number): word for number, word in enumerate(sorted(set(triggers), key=_shorter_later))}
+    parts, joint = caption_parts(_masked(caption, masks))
     draws = rng.random(len(parts))  # one draw per part, kept ones too: the trigger does not shift the others
-    stays = [draw >= probability or _MASK in part for part, draw in zip(parts, draws, strict=True)]
-    return joint.join(part for part, kept in zip(parts, stays, strict=True) if kept).replace(_MASK, trigger)
+    stays = [
+        draw >= probability or any(mask in part for mask in masks) for part, draw in zip(parts, draws, strict=True)
+    ]
+    kept = joint.join(part for part, stay in zip(parts, stays, strict=True) if stay)
+    return "".join(masks.get(letter, letter) for letter in kept)
 
 
-def _masked(caption: str, trigger: str) -> str:
-    """Return the caption with the trigger as one letter: its whole words, or any place if it is only part of words."""
-    if not trigger:
-        return caption
-    pattern = _whole(trigger) if contains_word(caption, trigger) else re.escape(trigger)
-    return re.sub(pattern, _MASK, caption)
+def _masked(caption: str, masks: dict[str, str]) -> str:
+    """Return the caption with each trigger as one letter: its whole words, or any place if only part of words."""
+    for mask, trigger in masks.items():
+        if trigger:
+            pattern = _whole(trigger) if contains_word(caption, trigger) else re.escape(trigger)
+            caption = re.sub(pattern, mask, caption)
+    return caption
+
+
+def _shorter_later(word: str) -> tuple[int, str]:
+    return -len(word), word
 
 
 def _starts_with(caption: str, word: str) -> bool:

@@ -13,7 +13,7 @@ class Sample:
 
     image: 8-bit RGB. Steps never change it in place.
     caption: data, never prompt syntax.
-    trigger: the trigger word a step put into the caption, or "" (partial caption dropout keeps it).
+    triggers: the trigger words that steps put into the caption, in order (partial caption dropout keeps them).
     original_size: (width, height) in pixels of the picture as loaded, after EXIF rotation.
     crop: (left, top) in pixels of the framed image that cropping removed (SDXL's size conditioning).
     """
@@ -21,7 +21,7 @@ class Sample:
     image: Image.Image
     caption: str
     original_size: tuple[int, int]
-    trigger: str = ""
+    triggers: tuple[str, ...] = ()
     crop: tuple[int, int] = (0, 0)
 
     def with_image(self, image: Image.Image, **changes: Any) -> "Sample":

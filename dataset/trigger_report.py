@@ -1,5 +1,6 @@
 """What the trigger word does, in lines of text."""
 
+import re
 from collections.abc import Iterable
 
 from .captions import TriggerWord, contains_word
@@ -11,8 +12,8 @@ Cut = tuple[str, tuple[tuple[int, str], ...]]
 def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = ()) -> str:
     """Return what `step` did to the captions of `before`, an example, and how tokenizers cut the word.
 
-    cuts: (tokenizer, ((id, text), ...)) for each tokenizer of the connected text encoder. A word that is one token
-    already means something to the model, and gets a warning.
+    cuts: (tokenizer, ((id, text), ...)) for each tokenizer of the connected text encoder. A word that is one token, or
+    a phrase whose words are one token each, already means something to the model, and gets a warning.
     """
     captions = [before.caption(index) for index in range(len(before))]
     lines = [f"Trigger: {step.word!r} ({step.position}) in {len(captions)} captions."]
@@ -32,6 +33,14 @@ def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = (
 def _describe_cut(word: str, tokenizer: str, tokens: tuple[tuple[int, str], ...]) -> list[str]:
     pieces = " ".join(f"{text}={number}" for number, text in tokens)
     lines = [f"Tokens ({tokenizer}): {len(tokens)}: {pieces}"]
-    if len(tokens) == 1 and " " not in word.strip():
+    words = re.findall(r"\w+", word)
+    # Tokenizers cut between words, so as many pieces as words leave each word whole; commas are pieces of their own.
+    pieces_of_words = [text for _, text in tokens if re.search(r"\w", text.removesuffix("</w>"))]
+    if len(tokens) == 1:
         lines.append(f"Warning: {word!r} is a real word for tokenizer {tokenizer}: the model already knows a meaning.")
+    elif words and len(pieces_of_words) == len(words):
+        lines.append(
+            f"Warning: {word!r} is made only of real words for tokenizer {tokenizer}: "
+            "the model already knows a meaning."
+        )
     return lines

@@ -10,11 +10,13 @@ from glitch_lora.dataset.captions import TriggerWord, caption_parts, contains_wo
 from glitch_lora.dataset.dataset import Dataset
 from glitch_lora.dataset.folder import load_folder
 from glitch_lora.dataset.prompts import PromptSet, escape_prompt_syntax, one_per_line
+from glitch_lora.dataset.sample import Sample
 from glitch_lora.dataset.seeds import generator
 from glitch_lora.dataset.trigger_report import describe_trigger
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from photographs import write_dataset
+from PIL import Image
 
 CAPTIONS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=80)
 SYNTAX = st.text(st.sampled_from("()\\:[]{}<>.,1 aé猫\n\t\0\1\2"), max_size=60)
@@ -80,26 +82,35 @@ def test_parts_are_split_at_commas_or_sentences() -> None:
 )
 def test_dropped_parts_keep_the_trigger_and_the_order(parts: list[str], probability: float) -> None:
     caption = ", ".join(["prtkl", *parts])
-    kept = drop_parts(caption, "prtkl", probability, generator(0, caption))
+    kept = drop_parts(caption, ["prtkl"], probability, generator(0, caption))
     assert kept.startswith("prtkl")
     remaining = iter(caption_parts(caption)[0])
     assert all(part in remaining for part in caption_parts(kept)[0])  # a subsequence
-    assert drop_parts(caption, "prtkl", 0, generator(0)) == caption
-    assert drop_parts(caption, "prtkl", 1, generator(0)) == "prtkl"
+    assert drop_parts(caption, ["prtkl"], 0, generator(0)) == caption
+    assert drop_parts(caption, ["prtkl"], 1, generator(0)) == "prtkl"
 
 
 def test_a_trigger_that_is_hard_to_see_stays() -> None:
-    assert drop_parts("one, in foo, bar style, two", "foo, bar", 1, generator(0)) == "in foo, bar style"
-    assert drop_parts("a cat, prtkls", "prtkl", 1, generator(0)) == "prtkls"
-    assert drop_parts("category, a cat", "cat", 1, generator(0)) == "a cat"
-    assert drop_parts("a cat, a dog", "prtkl", 1, generator(0)) == ""
+    assert drop_parts("one, in foo, bar style, two", ["foo, bar"], 1, generator(0)) == "in foo, bar style"
+    assert drop_parts("a cat, prtkls", ["prtkl"], 1, generator(0)) == "prtkls"
+    assert drop_parts("category, a cat", ["cat"], 1, generator(0)) == "a cat"
+    assert drop_parts("a cat, a dog", ["prtkl"], 1, generator(0)) == ""
+
+
+def test_every_trigger_of_a_chain_stays() -> None:
+    sample = Sample(Image.new("RGB", (8, 8)), "one, two", (8, 8))
+    for step in (TriggerWord("prtkl"), TriggerWord("foo, bar"), TriggerWord("foo"), TriggerWord("end", "suffix")):
+        sample = step.apply(sample, generator(0))
+    assert sample.triggers == ("prtkl", "foo, bar", "foo", "end")
+    assert sample.caption == "foo, bar, prtkl, one, two, end"  # the third word already stands in front
+    assert drop_parts(sample.caption, sample.triggers, 1, generator(0)) == "foo, bar, prtkl, end"
 
 
 def test_parts_are_dropped_as_often_as_asked() -> None:
     caption = ", ".join(f"part{number}" for number in range(2000))
-    kept = len(caption_parts(drop_parts(caption, "", 0.3, generator(7)))[0])
+    kept = len(caption_parts(drop_parts(caption, [], 0.3, generator(7)))[0])
     assert abs(kept / 2000 - 0.7) < 0.05  # five standard deviations
-    assert drop_parts("One. Two. Three.", "Two", 1.0, generator(0)) == "Two."
+    assert drop_parts("One. Two. Three.", ["Two"], 1.0, generator(0)) == "Two."
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl", "flux"])
@@ -154,6 +165,20 @@ def test_the_report_warns_of_real_words(photos: Dataset) -> None:
     report = describe_trigger(photos, made_up, cut_word(clip, "prtkl"))
     assert "Warning" not in report and "Tokens (l)" in report
     assert "2 captions have no '[trigger]'" in report and "First caption: prtkl, a photo of astronaut" in report
+
+
+@pytest.mark.parametrize(
+    ("word", "warned"),
+    [("oil painting", True), ("oil, painting", True), ("prtkl", False), ("prtkl painting", False), ("x7", False)],
+)
+def test_the_report_warns_of_phrases_of_real_words(photos: Dataset, word: str, warned: bool) -> None:
+    from glitch_lora.host.tokens import cut_word
+    from tiny_models import tiny_clip
+
+    for kind in ("sd15", "flux"):
+        report = describe_trigger(photos, TriggerWord(word), cut_word(tiny_clip(kind), word))
+        expected = [f"made only of real words for tokenizer {cut.tokenizer}" for cut in cut_word(tiny_clip(kind), word)]
+        assert [line in report for line in expected] == [warned] * len(expected), report
 
 
 def test_prompts_from_lines_and_captions(photos: Dataset) -> None:

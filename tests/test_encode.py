@@ -78,10 +78,10 @@ def test_variants_are_made_only_where_something_varies(dataset: Dataset) -> None
 
 
 def test_partial_dropout_keeps_the_trigger_and_whole_dropout_removes_it(dataset: Dataset) -> None:
-    triggered = dataset.with_step(TriggerWord("prtkl"))
+    triggered = dataset.with_step(TriggerWord("glwrk")).with_step(TriggerWord("prtkl"))
     data = encoded(triggered, partial_caption_dropout=0.7, variants=8)
     captions = {data.caption(item, variant) for item in range(4) for variant in range(8)}
-    assert all("prtkl" in caption for caption in captions)
+    assert all("prtkl" in caption and "glwrk" in caption for caption in captions)
     assert len(captions) > 4
     empty = encode_text(tiny_clip("sd15"), "").cross_attn
     assert torch.equal(data.sample(0, 0, without_caption=True).text.cross_attn, empty)

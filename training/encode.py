@@ -131,7 +131,7 @@ class _Encoding:
         caption = sample.caption
         if self._recipe.partial_caption_dropout:
             random = generator(self._recipe.seed, "partial_caption_dropout", key, variant)
-            caption = drop_parts(caption, sample.trigger, self._recipe.partial_caption_dropout, random)
+            caption = drop_parts(caption, sample.triggers, self._recipe.partial_caption_dropout, random)
         latent_key, shape = self.image(name, sample.image)
         size = SizeConditioning(sample.original_size, sample.crop, sample.image.size)
         return _Entry(latent_key, self.text(caption), shape, size, caption)
