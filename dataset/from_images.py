@@ -1,7 +1,9 @@
 """A dataset from pictures in memory, and back."""
 
 import hashlib
+import io
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +19,8 @@ def dataset_from_images(images: Sequence[np.ndarray], captions: Sequence[str], r
     """Return a dataset of pictures written as PNG into a folder of `root` that is named by their content.
 
     images: float arrays [H, W, 3], 0..1; values outside are clipped. captions: one each, one for all, or none.
-    The same pictures are written once. Raises ValueError on a wrong shape or count, or pixels that are not finite.
+    The same pictures are written once. Raises ValueError on a wrong shape or count, or pixels that are not finite, and
+    OSError naming the file, the bytes needed and the bytes free when one cannot be written.
     """
     if not images:
         raise ValueError("images: got none, allowed is one or more, connect a node that gives pictures")
@@ -27,7 +30,6 @@ def dataset_from_images(images: Sequence[np.ndarray], captions: Sequence[str], r
     for picture in pictures:
         digest.update(repr(picture.shape).encode() + picture.tobytes())
     folder = root / digest.hexdigest()[:24]
-    folder.mkdir(parents=True, exist_ok=True)
     items = [_written(folder, number, *pair) for number, pair in enumerate(zip(pictures, texts, strict=True), start=1)]
     return Dataset(tuple(items))
 
@@ -56,11 +58,35 @@ def _eight_bit(image: np.ndarray, number: int) -> np.ndarray:
 def _written(folder: Path, number: int, picture: np.ndarray, caption: str) -> Item:
     path = folder / f"{number:05}.png"
     if not path.is_file():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        content = io.BytesIO()
+        Image.fromarray(picture).save(content, format="PNG", compress_level=1)
+        _write(path, content.getvalue())
+    size = (picture.shape[1], picture.shape[0])
+    return Item(path, path.name, caption.strip(), 1, content_key(path), size)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a whole file or none, under a temporary name first."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            Image.fromarray(picture).save(file, format="PNG", compress_level=1)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    size = (picture.shape[1], picture.shape[0])
-    return Item(path, path.name, caption.strip(), 1, content_key(path), size)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, _not_written(path, len(content), error)) from error
+
+
+def _not_written(path: Path, size: int, error: OSError) -> str:
+    try:
+        free = f"{shutil.disk_usage(path.parent).free:,}"
+    except OSError:
+        free = "an unknown number of"
+    reason = error.strerror or str(error)
+    return (
+        f"images: {path} could not be written ({reason}); it needs {size:,} bytes and {free} bytes are free, "
+        "make room in ComfyUI's temp folder, then queue again"
+    )

@@ -3,6 +3,8 @@
 Oracle: the pictures that went in, found again at their place on the sheet or in the file.
 """
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,24 @@ def test_pictures_in_memory_become_files_named_by_their_content(tmp_path: Path) 
     assert [item.path.stat().st_mtime_ns for item in again.items] == times
     assert dataset_from_images(images[::-1], [], tmp_path).items[0].path.parent != dataset.items[0].path.parent
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    image = photograph("coffee")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, full)
+        with pytest.raises(OSError) as error:
+            dataset_from_images([np.asarray(image, np.float32) / 255], [], tmp_path)
+    for words in ("00001.png could not be written", "it needs ", " bytes are free", "make room", "queue again"):
+        assert words in str(error.value)
+    assert error.value.errno == errno.ENOSPC
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    again = dataset_from_images([np.asarray(image, np.float32) / 255], [], tmp_path)
+    assert again.sample(0).image.tobytes() == image.tobytes()
 
 
 def test_captions_one_each_one_for_all_or_none(tmp_path: Path) -> None:
