@@ -1,4 +1,4 @@
-"""What a node was really asked for, where ComfyUI drops it.
+"""Where ComfyUI's own rules would surprise: choices it drops, lists it cannot bear empty.
 
 ComfyUI lets an unknown choice of a dynamic combo through validation and then leaves the input out. The error should
 still name what was asked.
@@ -7,6 +7,7 @@ still name what was asked.
 from collections.abc import Iterable
 from typing import Any
 
+from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 
 
@@ -18,6 +19,11 @@ def require_choice(value: dict[str, Any] | None, name: str, allowed: Iterable[st
     if value is not None and value.get(name) in list(allowed):
         return value
     raise ValueError(f"{name}: got {_asked(name, prompt)!r}, allowed {list(allowed)}, choose one of them")
+
+
+def skipped_output() -> Any:
+    """Return the item of an output list that makes ComfyUI skip what is connected; an empty list would crash it."""
+    return ExecutionBlocker(None)
 
 
 def _asked(name: str, prompt: Any) -> Any:

@@ -5,7 +5,7 @@ A family is claimed only with a test that compares plain, checkpointed and finit
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -25,7 +25,7 @@ TARGETS: dict[str, frozenset[LayerKind]] = {
 class Family:
     """What the trainer has to know of a family.
 
-    name: "sd15", "sdxl" or "flux". title: for people.
+    name: "sd15", "sdxl", "flux" or "flux-schnell". title: for people.
     attention, ff, left_out: patterns over module paths inside the diffusion model; `left_out` wins.
         Time, size and guidance embeddings are left out: not every tool can read a LoRA of them.
     blocks: class names recomputed one by one under gradient checkpointing.
@@ -94,7 +94,7 @@ FLUX = Family(
 )
 
 # ComfyUI's own class of each model configuration: subclasses and look-alikes are other networks.
-_FAMILIES = {"SD15": SD15, "SDXL": SDXL, "Flux": FLUX, "FluxSchnell": FLUX}
+_FAMILIES = {"SD15": SD15, "SDXL": SDXL, "Flux": FLUX, "FluxSchnell": replace(FLUX, name="flux-schnell")}
 
 
 def family_of(model: Any) -> Family:
@@ -109,9 +109,11 @@ def family_of(model: Any) -> Family:
             f"model: got a {config} model, allowed {', '.join(supported)}, connect a checkpoint of one of these: "
             "other families are refused because their gradients are not proved yet"
         )
-    if model.model.concat_keys:
+    unet = model.model.model_config.unet_config
+    channels = unet.get("in_channels"), unet.get("out_channels")
+    if model.model.concat_keys or (None not in channels and channels[0] != channels[1]):
         raise ValueError(
-            f"model: got an inpainting {config} model, allowed plain text-to-image models "
-            f"({', '.join(supported)}), connect the base checkpoint and use the LoRA on the inpainting one"
+            f"model: got a {config} model for inpainting or control pictures ({channels[0]} channels in), allowed "
+            f"plain text-to-image models ({', '.join(supported)}), connect the base checkpoint and use the LoRA on this one"
         )
     return _FAMILIES[config]

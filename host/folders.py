@@ -3,7 +3,9 @@
 import os
 import re
 import time
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 import folder_paths
@@ -11,6 +13,8 @@ import folder_paths
 RUNS_FOLDER = "glitch_lora"
 MAX_DEPTH = 3
 
+_NAME_BYTES = 100  # systems allow 255 in a name; files below it have long names too
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{digit}" for kind in ("COM", "LPT") for digit in "0123456789¹²³")}
 _SETTLED_NS = 3_000_000_000  # file systems tell times as coarsely as 2 s: a younger listing may be out of date
 
 
@@ -29,21 +33,38 @@ def temporary_dataset_folder() -> Path:
     return Path(folder_paths.get_temp_directory()) / RUNS_FOLDER / "datasets"
 
 
-def new_input_name(wish: str) -> str:
-    """Return a name that no file or folder in ComfyUI's input folder has, whatever the case of its letters.
+def claim_input_folder(wish: str) -> str:
+    """Make a new empty folder below ComfyUI's input folder and return its name: no two calls get the same one.
 
-    wish: what the user's folder is called; letters that some system forbids become ``-``. ``cats`` becomes ``cats-2``
-    when it is taken. Without a wish: ``dataset-1``, ``dataset-2`` and so on.
+    wish: what the user's folder is called; letters and names that some system forbids are changed. ``cats`` becomes
+    ``cats-2`` when a file or folder has that name, whatever the case of its letters. Without a wish: ``dataset-1``,
+    ``dataset-2`` and so on. Raises OSError when no folder can be made.
     """
-    base = re.sub(r"[^\w.() -]+", "-", wish).strip(" .-")[:100].rstrip(" .-")
-    names = [base] if base else []
     place = Path(folder_paths.get_input_directory())
-    taken = {entry.name.lower() for entry in place.iterdir()} if place.is_dir() else set()
-    number = 2 if base else 1
-    while not names or names[-1].lower() in taken:
-        names.append(f"{base or 'dataset'}-{number}")
-        number += 1
-    return names[-1]
+    place.mkdir(parents=True, exist_ok=True)
+    taken = {entry.name.lower() for entry in place.iterdir()}
+    for name in _names(_portable(wish)):
+        if name.lower() not in taken:
+            try:
+                (place / name).mkdir()
+            except FileExistsError:  # another process was faster
+                continue
+            return name
+    raise AssertionError("the names never end")
+
+
+def _names(base: str) -> Iterator[str]:
+    if base:
+        yield base
+    for number in count(2 if base else 1):
+        yield f"{base or 'dataset'}-{number}"
+
+
+def _portable(wish: str) -> str:
+    """Return `wish` as a name that every system allows, or "" when nothing is left of it."""
+    name = re.sub(r"[^\w.() -]+", "-", wish).strip(" .-")
+    name = name.encode("utf-8", "ignore")[:_NAME_BYTES].decode("utf-8", "ignore").rstrip(" .-")
+    return f"dataset-{name}" if name.split(".")[0].rstrip().upper() in _DEVICES else name
 
 
 def dataset_roots() -> dict[str, tuple[Path, ...]]:

@@ -48,7 +48,9 @@ class TrainingPreviews:
 
     def render(self, settings: SampleSettings) -> list[Image.Image]:
         """Return one RGB picture per prompt and seed, with the network as it is now."""
-        return [to_image(self._picture(p, seed, settings)) for p in self._positive for seed in settings.seeds]
+        pictures = [to_image(self._picture(p, seed, settings)) for p in self._positive for seed in settings.seeds]
+        self._model.free_others()  # the VAE would sit on the device until the training ends
+        return pictures
 
     def _picture(self, positive: Any, seed: int, settings: SampleSettings) -> Tensor:
         return render(

@@ -134,6 +134,12 @@ class TrainingModel:
         elif self.patcher.model.device != self.device or self.patcher.model.model_lowvram:
             comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
 
+    def free_others(self) -> None:
+        """Take every other model off the training device."""
+        management = comfy.model_management
+        kept = [entry for entry in management.current_loaded_models if entry.model is self.patcher]
+        management.free_memory(1e30, self.device, keep_loaded=kept)
+
     def adapters_changed(self) -> None:
         """Tell the patcher that the network has grown, so that its size is measured again."""
         self.patcher.size = 0

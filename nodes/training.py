@@ -21,6 +21,8 @@ CATEGORY = "Glitch LoRA/training"
 MAX_STEPS = 10_000_000
 MAX_SEED = 2**53 - 1  # what JavaScript can count
 DEFAULT = Recipe()
+# How many trainings of this process were handed over unfinished; node classes cannot hold state.
+_unfinished = [0]
 
 
 class GlitchRecipe(io.ComfyNode):
@@ -124,8 +126,9 @@ class GlitchTrain(io.ComfyNode):
     def fingerprint_inputs(cls, **inputs: Any) -> Any:
         mode = inputs.get("mode")
         chosen = mode.get("mode") if isinstance(mode, dict) else mode
-        # Each queue is to train another part: a fresh NaN differs from every key before it.
-        return float("nan") if chosen == "steps per queue" else 0
+        # Parts and reuse look anew at each queue: a fresh NaN differs from every key before it. A training is looked
+        # at again only after one that did not end, or ComfyUI would hand out its kept half for good.
+        return _unfinished[0] if chosen == "train" else float("nan")
 
     @classmethod
     def execute(
@@ -139,7 +142,7 @@ class GlitchTrain(io.ComfyNode):
         mode: Any = None,
         on_cancel: str = "stop",
     ) -> io.NodeOutput:
-        from ..host.choices import require_choice
+        from ..host.choices import require_choice, skipped_output
         from ..host.graph import ComfyGraph
         from ..host.images import to_tensor
         from ..host.progress import TrainingEvents
@@ -158,7 +161,8 @@ class GlitchTrain(io.ComfyNode):
             extra={"workflow": (cls.hidden.extra_pnginfo or {}).get("workflow")},
         )
         outcome = train(ComfyGraph(model, clip, vae), dataset, recipe, request, TrainingEvents())
-        samples = [to_tensor(image) for image in outcome.newest_samples()]
+        _unfinished[0] += outcome.step < outcome.total_steps
+        samples = [to_tensor(image) for image in outcome.newest_samples()] or [skipped_output()]
         return io.NodeOutput(
             outcome.run,
             outcome.lora(),

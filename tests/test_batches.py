@@ -1,5 +1,6 @@
 """The order of batches: every entry once an epoch, mates of one size, a function of the seed alone."""
 
+import math
 from collections import Counter
 
 from glitch_lora.training.batches import BatchOrder, BatchReader
@@ -43,3 +44,11 @@ def test_epochs_and_seeds_differ() -> None:
     assert order.epoch(0) != order.epoch(1)
     assert order.epoch(0) != other.epoch(0)
     assert order.epoch(0) == order.epoch(0)
+
+
+@given(orders())
+def test_the_largest_batch_is_one_that_occurs(order: BatchOrder) -> None:
+    """The probe must neither refuse what training never asks for nor miss what it does."""
+    largest = order.largest()
+    need = [len(batch) * math.prod(order.groups[batch[0].item]) for batch in order.epoch(0)]
+    assert len(largest) * math.prod(order.groups[largest[0].item]) == max(need)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from glitch_lora.training.plan import Measured, duration, explained_memory_errors, make_plan, measured
@@ -31,11 +32,10 @@ def test_bytes_and_seconds_follow_from_the_recipe() -> None:
 
 
 def test_peak_memory_of_the_process_is_seen() -> None:
+    before = psutil.Process().memory_info().rss
     with measured(CPU) as result:
         torch.ones(64 * 2**20).sum().item()  # 256 MiB, gone again before the end
-    with measured(CPU) as idle:
-        pass
-    assert result.peak_bytes - idle.peak_bytes > 150 * 2**20 or result.peak_bytes > 256 * 2**20
+    assert result.peak_bytes - before > 150 * 2**20
     assert result.seconds > 0
 
 

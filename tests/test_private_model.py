@@ -218,8 +218,11 @@ def test_families_and_samplings_without_a_gradient_test_are_refused_by_name() ->
         pass
     inpainting = tiny_sd15()
     inpainting.model.set_inpaint()
-    with pytest.raises(ValueError, match="inpainting"), private_model(inpainting):
-        pass
+    control = tiny_flux()  # shaped like the Canny and Depth checkpoints: the control picture doubles the channels
+    control.model.model_config.unet_config = control.model.model_config.unet_config | {"in_channels": 32}
+    for refused in (inpainting, control):
+        with pytest.raises(ValueError, match="inpainting or control"), private_model(refused):
+            pass
 
 
 def test_half_precision_keeps_fp32_adapters_and_a_close_forward() -> None:

@@ -1,5 +1,6 @@
 """Random numbers by purpose, and global generators left alone."""
 
+import os
 import random
 
 import numpy as np
@@ -40,5 +41,8 @@ def test_deterministic_kernels_are_scoped() -> None:
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     with pytest.raises(KeyError), deterministic_kernels(True):
         assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()  # a warning would leave attention as it is
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
         raise KeyError
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
     assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark) == before

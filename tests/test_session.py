@@ -169,6 +169,60 @@ def test_more_steps_continue_and_fewer_return_that_step(dataset: Dataset, straig
     assert between.step == 3 and "no checkpoint at 5" in between.report
 
 
+def test_fewer_steps_than_the_first_checkpoint_do_not_train(dataset: Dataset, tmp_path: Path) -> None:
+    whole = recipe(steps=6, checkpoint_every=0)
+    run_in_a_node(graph("sd15"), dataset, whole, request(tmp_path), Events())
+    events = Events()
+    fewer = run_in_a_node(graph("sd15"), dataset, whole.changed(steps=3), request(tmp_path), events)
+    assert (fewer.step, fewer.total_steps, events.lines) == (6, 3, [])
+    assert "step 6 is handed over" in fewer.report
+    assert fewer.run.config()["total_steps"] == 6
+
+
+def test_a_damaged_state_is_told_before_it_starts_again(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run_in_a_node(graph("sd15"), dataset, LONG_RECIPE, request(tmp_path), Events(stop_at=3))
+    (state,) = (tmp_path / "runs").rglob("state-*.safetensors")
+    state.write_bytes(state.read_bytes()[:50])
+    events = Events(stop_at=1)
+    with pytest.raises(Interrupted):
+        run_in_a_node(graph("sd15"), dataset, LONG_RECIPE, request(tmp_path), events)
+    assert any("state of step 3 skipped" in line for line in events.lines)
+    assert any("starting again from step 1" in line for line in events.lines)
+
+
+def test_the_model_is_on_its_device_before_the_optimizer_gets_its_state(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the optimizer's state goes where the parameters are when it is loaded: it must be their last place."""
+    from glitch_lora.host.models import TrainingModel
+
+    with pytest.raises(Interrupted):
+        run_in_a_node(graph("sd15"), dataset, LONG_RECIPE, request(tmp_path), Events(stop_at=3))
+    calls: list[str] = []
+    for owner, name in ((TrainingModel, "load"), (session.Training, "__init__"), (session.Training, "load_state")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, _r=real, _n=name: (calls.append(_n), _r(*a))[1])
+    run_in_a_node(graph("sd15"), dataset, LONG_RECIPE, request(tmp_path), Events())
+    assert calls[:3] == ["load", "__init__", "load_state"]
+
+
+def test_gradients_that_never_become_finite_in_fp16_stop_the_training(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session.Training._losses
+
+    def broken(self: Any, batch: Any, step: int, place: int) -> Any:
+        losses, sigma = real(self, batch, step, place)
+        losses.register_hook(lambda gradient: gradient * float("nan"))
+        return losses, sigma
+
+    monkeypatch.setattr(session.Training, "_losses", broken)
+    half = recipe(steps=60, precision="fp16", checkpoint_every=0)
+    with pytest.raises(NotFinite, match="gradient: got NaN"):
+        run_in_a_node(graph("sd15"), dataset, half, request(tmp_path), Events())
+
+
 def test_a_schedule_that_knows_its_length_starts_a_new_run(dataset: Dataset, tmp_path: Path) -> None:
     cosine = recipe(steps=2, lr_schedule="cosine")
     first = run_in_a_node(graph("sd15"), dataset, cosine, request(tmp_path), Events())
@@ -380,16 +434,24 @@ def test_an_edited_picture_or_another_lora_on_the_model_is_another_run(dataset: 
     from glitch_lora.training.key import run_key
 
     identities = graph("sd15").identities()
-    key = run_key(identities, dataset, recipe())
-    assert run_key(identities, dataset, recipe(steps=400)) == key
-    assert run_key(identities, dataset, recipe(rank=8)) != key
+
+    def key_of(settings: Recipe) -> str:
+        return run_key(identities, dataset, settings, session.total_steps(dataset, settings))
+
+    key = key_of(recipe())
+    assert key_of(recipe(steps=400)) == key
+    assert key_of(recipe(epochs=3)) == key == key_of(recipe(epochs=5, steps=9)), "a length is a length"
+    cosine = recipe(lr_schedule="cosine")
+    assert key_of(cosine.changed(epochs=2, steps=1)) == key_of(cosine.changed(epochs=2, steps=7))
+    assert key_of(cosine.changed(epochs=2)) != key_of(cosine.changed(epochs=3))
+    assert key_of(recipe(rank=8)) != key
     edited = replace(dataset, items=(replace(dataset.items[0], key="other"), *dataset.items[1:]))
-    assert run_key(identities, edited, recipe()) != key
+    assert run_key(identities, edited, recipe(), 4) != key
     captioned = replace(dataset, items=(replace(dataset.items[0], caption="other"), *dataset.items[1:]))
-    assert run_key(identities, captioned, recipe()) != key
+    assert run_key(identities, captioned, recipe(), 4) != key
     skipped = graph("sd15")
     skipped._clip.clip_layer(-2)
-    assert run_key(skipped.identities(), dataset, recipe()) != key
+    assert run_key(skipped.identities(), dataset, recipe(), 4) != key
 
 
 def test_recipe_json_survives() -> None:

@@ -1,5 +1,6 @@
 """LoRA adapters in a network, by PEFT, and the tensors in them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +19,8 @@ class LoraAdapters:
     def __init__(
         self, network: nn.Module, layers: Sequence[str], *, rank: int, alpha: float, dropout: float, seed: int
     ) -> None:
-        """Inject fp32 adapters into `layers`, initialised as a function of `seed` (PEFT's own: A random, B zero).
+        """Inject fp32 adapters into `layers`, initialised as a function of `seed`: A uniform as PEFT's
+        default (He et al. 2015, a = sqrt 5), B zero.
 
         Raises ValueError when no layer is named.
         """
@@ -36,9 +38,13 @@ class LoraAdapters:
         self.rank = rank
         self.alpha = alpha
         self.layers = {path: network.get_submodule(path) for path in layers}
-        for layer in self.layers.values():
-            for part in (layer.lora_A[_NAME], layer.lora_B[_NAME]):
-                part.weight.data = part.weight.data.float()
+        # PEFT makes adapters in the base's dtype: drawn again, so that they are fp32 and a function of the seed alone.
+        with seeded(seed, "adapters"):
+            for layer in self.layers.values():
+                for part in (layer.lora_A[_NAME], layer.lora_B[_NAME]):
+                    part.weight.data = torch.zeros_like(part.weight, dtype=torch.float32)
+                down = torch.empty(layer.lora_A[_NAME].weight.shape)
+                layer.lora_A[_NAME].weight.data.copy_(nn.init.kaiming_uniform_(down, a=math.sqrt(5)))
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """Return the trainable parameters as ``<layer path>.lora_A`` and ``<layer path>.lora_B``, in layer order."""

@@ -1,5 +1,7 @@
 """Which items go through the network when, as a function of the seed alone."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,10 +34,16 @@ class BatchOrder:
     @property
     def per_epoch(self) -> int:
         """Number of batches in an epoch; the same in every epoch."""
-        counts: dict[tuple[int, ...], int] = {}
-        for item in self.entries:
-            counts[self.groups[item]] = counts.get(self.groups[item], 0) + 1
+        counts = Counter(self.groups[item] for item in self.entries)
         return sum(-(-count // self.batch_size) for count in counts.values())
+
+    def largest(self) -> tuple[Draw, ...]:
+        """Return the batch that needs most memory: most latent values over all its places, as large as batches get."""
+        counts = Counter(self.groups[item] for item in self.entries)
+        sizes = {group: min(count, self.batch_size) for group, count in counts.items()}
+        group = max(sizes, key=lambda group: (math.prod(group) * sizes[group], group))
+        item = next(item for item in self.entries if self.groups[item] == group)
+        return (Draw(item, 0),) * sizes[group]
 
     def epoch(self, epoch: int) -> list[tuple[Draw, ...]]:
         """Return the batches of one epoch: entries shuffled, gathered by group, the batches shuffled again."""

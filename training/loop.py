@@ -19,6 +19,8 @@ from .randomness import normal, seeded, uniform
 from .recipe import Recipe
 from .schedule import learning_rate_factor
 
+SMALLEST_SCALE = 2.0**-14  # of fp16's gradient scaler, which starts at 2**16
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -85,14 +87,14 @@ class Training:
             self.step, loss, rate, grad_norm, sum(sigmas) / len(sigmas), round(time.perf_counter() - started, 4)
         )
 
-    def probe(self, item: int) -> None:
-        """Run one forward and backward pass on a full batch of `item` and forget the result.
+    def probe(self) -> None:
+        """Run one forward and backward pass on the largest batch there is and forget the result.
 
-        Shows before the first step whether the largest pictures fit, and how long a step takes.
+        Shows before the first step whether it fits, and how long a step takes.
         """
         self._model.load()
         with self._model.training(self._recipe.gradient_checkpointing):
-            self.backward([tuple([Draw(item, 0)] * self._recipe.batch_size)], self.step)
+            self.backward([batch_order(self._data, self._recipe).largest()], self.step)
         self._optimizer.zero_grad(set_to_none=True)
 
     def backward(self, batches: list[tuple[Draw, ...]], step: int) -> tuple[float, list[float]]:
@@ -117,7 +119,7 @@ class Training:
         return adapters | optimizer, {"optimizer": values, "scaler": self._scaler.state_dict()}
 
     def load_state(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Stand where `state` was taken, after `step` updates."""
+        """Stand where `state` was taken, after `step` updates. The model must be on its device already."""
         self._adapters.load(_under("adapter.", tensors))
         load_optimizer_state(self._optimizer, self._parameters, _under("optimizer.", tensors), values["optimizer"])
         if values["scaler"]:
@@ -160,6 +162,9 @@ class Training:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
+        if self._scaler.is_enabled() and self._scaler.get_scale() < SMALLEST_SCALE:
+            # Every step was skipped for overflow while the scale was halved again and again: it is not overflow.
+            raise NotFinite(_not_finite("gradient", self.step, self._draws(self.step), self._data, sigmas))
         return float(grad_norm)
 
     def _require_finite(

@@ -1,5 +1,6 @@
 """Random numbers that are a function of what they are for, and generators left as they were found."""
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..dataset.seeds import derive_seed
+
+_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
@@ -52,17 +55,21 @@ def _generator(seed: int, *purpose: object) -> torch.Generator:
 def deterministic_kernels(enabled: bool) -> Iterator[None]:
     """While `enabled`, let torch use deterministic kernels only; its settings are as before afterwards.
 
-    Operations that have none warn instead of failing. The CPU's kernels are deterministic anyway.
+    An operation that has none raises RuntimeError naming it: torch's attention would otherwise only warn and differ
+    from run to run. The CPU's kernels are deterministic anyway.
     """
     if not enabled:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
+    benchmark, workspace = torch.backends.cudnn.benchmark, os.environ.get(_CUBLAS_WORKSPACE)
     try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        os.environ.setdefault(_CUBLAS_WORKSPACE, ":4096:8")  # without it cuBLAS may add in another order
+        torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.benchmark = benchmark
+        if workspace is None:
+            del os.environ[_CUBLAS_WORKSPACE]

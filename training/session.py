@@ -96,7 +96,7 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
     dataset.require_items()
     total = total_steps(dataset, recipe)
     identities = graph.identities()
-    key = run_key(identities, dataset, recipe)
+    key = run_key(identities, dataset, recipe, total)
     found = find_run(request.root, key)
     finished = _finished(found, total) if found else None
     if found and finished:
@@ -164,17 +164,19 @@ class _Session:
                 seed=recipe.seed,
             )
             model.adapters_changed()
+            with explained_memory_errors(recipe):
+                model.load()  # optimizer and resumed state must be made where the parameters train
             self._adapters = adapters
             self._prediction = model.prediction
             self._previewer = previewer
             self._resolution = _resolution(data)
             with torch.enable_grad():
-                self._train(model, Training(model, adapters, data, recipe, self._total), data)
+                self._train(model, Training(model, adapters, data, recipe, self._total))
 
-    def _train(self, model: TrainableModel, training: Training, data: EncodedDataset) -> None:
+    def _train(self, model: TrainableModel, training: Training) -> None:
         done = self._resume(training)
         until = self._until(done)
-        self._tell_plan(self._probe(model, training, data, done, until))
+        self._tell_plan(self._probe(model, training, done, until))
         self._until_step = until
         with self._saved_on_the_way_out(training):
             training.run(until, lambda record: self._after_step(training, record))
@@ -184,9 +186,13 @@ class _Session:
 
     def _resume(self, training: Training) -> int:
         state = self._writer.load_state()
+        for problem in self._writer.problems:
+            self._events.status(problem)
         if state is not None:
             training.load_state(*state)
             self._events.status(f"Going on from step {training.step}")
+        elif self._writer.problems:
+            self._events.status("No training state can be read: starting again from step 1")
         self._writer.truncate_metrics(training.step)
         return training.step
 
@@ -195,10 +201,10 @@ class _Session:
             return min(self._total, done + max(1, self._request.steps_per_queue))
         return self._total
 
-    def _probe(self, model: TrainableModel, training: Training, data: EncodedDataset, done: int, until: int) -> Plan:
+    def _probe(self, model: TrainableModel, training: Training, done: int, until: int) -> Plan:
         self._events.status("Measuring one step on the largest pictures")
         with measured(model.device) as probe, explained_memory_errors(self._recipe):
-            training.probe(data.largest())
+            training.probe()
         parameters = sum(p.numel() for p in self._adapters.named_parameters().values())
         return make_plan(self._recipe, parameters, done, until, probe, model.device)
 
@@ -309,16 +315,16 @@ def _finished(run: Run, total: int) -> Outcome | None:
     if total in steps:
         return Outcome(run, total, total, f"Reused run {run.name}: step {total} is already trained.")
     beyond = [step for step in steps if step > total]
-    earlier = [step for step in steps if step < total]
-    if beyond and earlier:
-        step = max(earlier)
-        report = (
-            f"Reused run {run.name}: it is trained to step {max(beyond)} and has no checkpoint at {total}; "
-            f"step {step} is handed over. For step {total} itself set checkpoint_every to a divisor of it; "
-            "that trains a run of its own."
-        )
-        return Outcome(run, step, total, report)
-    return None
+    if not beyond:
+        return None
+    # Nothing is left to train, and a longer run is never cut: the nearest checkpoint is handed over, by its own number.
+    step = max((step for step in steps if step < total), default=min(beyond))
+    report = (
+        f"Reused run {run.name}: it is trained to step {max(beyond)} and has no checkpoint at {total}; "
+        f"step {step} is handed over. For step {total} itself set checkpoint_every to a divisor of it; "
+        "that trains a run of its own."
+    )
+    return Outcome(run, step, total, report)
 
 
 def _reuse(run: Run | None, total: int) -> Outcome:
