@@ -1,6 +1,9 @@
 """Start a real ComfyUI server with this pack, queue workflows on it, listen to it, stop it. Standard library only."""
 
+from __future__ import annotations  # an older Python must get as far as being told which one is needed
+
 import base64
+import http.client
 import json
 import os
 import secrets
@@ -22,6 +25,11 @@ PACK = Path(__file__).resolve().parent.parent
 PACK_NAME = "comfyui-glitch-lora"
 _TEXT_FRAME, _BINARY_FRAME, _CLOSE_FRAME, _PING_FRAME = 1, 2, 8, 9
 _PROGRESS_TEXT = 3
+# In a folder of custom_nodes that is a copy which we made, and may remove, where no link could be made.
+_COPY_MARK = ".copied-by-comfy-server"
+
+# Our server is on this machine: whatever proxy the environment names is not to be asked for it.
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 Json = dict[str, Any]
 
@@ -43,10 +51,11 @@ class PromptInterrupted(PromptError):
 
 
 class ComfyServer:
-    """A ComfyUI server process of its own, on the CPU, on a free port; use it as a context manager.
+    """A ComfyUI server process of its own on a free port; use it as a context manager.
 
     comfyui: ComfyUI's tree. python: the interpreter that has its requirements. base: folder for models, input,
-    output and user files. pack: linked into custom_nodes as the only custom node; None loads none.
+    output and user files. pack: linked into custom_nodes as the only custom node; None loads none. cpu: stay off
+    the graphics card.
     events: every message of the websocket, as (type, data); progress text has the type "progress_text".
     """
 
@@ -59,6 +68,7 @@ class ComfyServer:
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
         on_event: Callable[[str, Json], None] | None = None,
+        cpu: bool = True,
     ) -> None:
         self.comfyui = Path(comfyui)
         self.python = str(python)
@@ -67,13 +77,14 @@ class ComfyServer:
         self.arguments = arguments
         self.environment = environment or {}
         self.on_event = on_event
+        self.cpu = cpu
         self.client_id = uuid.uuid4().hex
         self.events: list[tuple[str, Json]] = []
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._log_file: BinaryIO | None = None
 
-    def __enter__(self) -> "ComfyServer":
+    def __enter__(self) -> ComfyServer:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +110,11 @@ class ComfyServer:
         """The server's process id, for tests that kill it."""
         return self._running().pid
 
-    def start(self, timeout: float = 180) -> "ComfyServer":
+    def check_running(self) -> None:
+        """Raise ServerError with the end of the log when the process is not running."""
+        self._running()
+
+    def start(self, timeout: float = 180) -> ComfyServer:
         """Start the process and return when it answers. Raises ServerError with the end of the log."""
         self.base.mkdir(parents=True, exist_ok=True)
         for folder in ("custom_nodes", "input", "output", "temp", "user", "models/checkpoints"):
@@ -148,14 +163,14 @@ class ComfyServer:
 
     def get(self, path: str, timeout: float = 60) -> Any:
         """Return the JSON answer to a GET, e.g. ``get("/system_stats")``."""
-        with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
+        with LOCAL.open(self.url + path, timeout=timeout) as answer:
             return json.loads(answer.read() or b"null")
 
     def post(self, path: str, body: Any, timeout: float = 60) -> Any:
         """Return the JSON answer to a POST of a JSON body."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with LOCAL.open(request, timeout=timeout) as answer:
             return json.loads(answer.read() or b"null")
 
     def object_info(self) -> Json:
@@ -182,8 +197,8 @@ class ComfyServer:
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            self._running()
-            entry = self.get(f"/history/{prompt_id}").get(prompt_id)
+            self.check_running()
+            entry = self._history(prompt_id)
             if entry is not None:
                 _raise_failure(entry)
                 return entry
@@ -191,6 +206,13 @@ class ComfyServer:
         raise ServerError(
             f"the workflow did not finish in {timeout:.0f} s; the end of {self.log_path}:\n{self._tail()}"
         )
+
+    def _history(self, prompt_id: str) -> Json | None:
+        """Return the history entry, or None while there is none or the server is too busy (or dying) to answer."""
+        try:
+            return self.get(f"/history/{prompt_id}").get(prompt_id)
+        except (OSError, http.client.HTTPException):
+            return None
 
     def queue(self, prompt: Json, timeout: float = 300, workflow: Json | None = None) -> Json:
         """Run a workflow to its end: `submit`, then `wait`."""
@@ -213,7 +235,7 @@ class ComfyServer:
         body = (head + file_head).encode() + content + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         request = urllib.request.Request(self.url + "/upload/image", body, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with LOCAL.open(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def files(self, entry: Json, kind: str = "images") -> list[Path]:
@@ -227,21 +249,31 @@ class ComfyServer:
         ]
 
     def _command(self) -> list[str]:
-        command = [self.python, "main.py", "--cpu", "--port", str(self.port), "--base-directory", str(self.base)]
+        command = [self.python, "main.py", *(["--cpu"] if self.cpu else [])]
+        command += ["--port", str(self.port), "--base-directory", str(self.base)]
         command += ["--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-all-custom-nodes"]
         if self.pack is not None:
             command += ["--whitelist-custom-nodes", PACK_NAME]
         return [*command, *self.arguments]
 
     def _link_pack(self) -> None:
+        """Put the pack into custom_nodes, in place of a link to another clone or of an older copy of ours."""
         link = self.base / "custom_nodes" / PACK_NAME
-        if self.pack is None or link.exists():
+        if self.pack is None or link.resolve() == self.pack.resolve():
             return
-        link.unlink(missing_ok=True)
+        if link.is_symlink():
+            link.unlink()
+        elif (link / _COPY_MARK).is_file():
+            shutil.rmtree(link)
+        elif link.exists():
+            raise ServerError(f"{link}: got a folder that was not put there by us, needed {self.pack}, move it away")
         try:
             link.symlink_to(self.pack, target_is_directory=True)
         except OSError:  # Windows without the right to make links
-            shutil.copytree(self.pack, link, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests"))
+            link.mkdir()
+            (link / _COPY_MARK).touch()
+            ignored = shutil.ignore_patterns(".*", "__pycache__", "tests")
+            shutil.copytree(self.pack, link, ignore=ignored, dirs_exist_ok=True)
 
     def _wait_until_up(self, end: float) -> None:
         while time.monotonic() < end:
