@@ -4,17 +4,21 @@
 progress and prints the grid's path as the last line. ``--ui`` opens the same workflow in the browser instead.
 """
 
+from __future__ import annotations  # an older Python must get as far as being told which one is needed
+
 import argparse
 import contextlib
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +43,20 @@ def main() -> int:
     try:
         environment = prepare(("demo",), say=_say)
         base = environment.cache / "demo"
-        with _server(environment, base, arguments.output) as server:
+        device = _device(environment)
+        with _server(environment, base, arguments.output, cpu=device == "cpu") as server:
             prompt = _api_form(environment, server.object_info())
             _lay_out_input(environment, base, prompt, arguments)
             if arguments.ui:
                 _serve(server)
                 return 0
-            print(_run(server, _lowered(prompt, arguments.steps), arguments.output))
+            _say(_told(device))
+            print(_run(server, _lowered(prompt, arguments.steps, device), arguments.output))
         return 0
     except (SetupError, ServerError, PromptError, ValueError) as error:
         print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"The demo could not go on: {error}. Check that file and the free disk space.", file=sys.stderr)
     except KeyboardInterrupt:
         print("Stopped. Run it again to go on where it was.", file=sys.stderr)
     return 1
@@ -62,24 +70,52 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a LoRA on photographs and sweep it, inside ComfyUI.")
     parser.add_argument("--ui", action="store_true", help="open the workflow in the browser instead of running it")
     parser.add_argument("--images", type=_folder, help="a folder of your own pictures, captions as .txt beside them")
-    parser.add_argument("--checkpoint", type=_file, help="your own SD1.5 checkpoint, a .safetensors file")
-    parser.add_argument("--steps", type=_positive, default=STEPS, help=f"training steps (default {STEPS})")
+    parser.add_argument("--checkpoint", type=_file, help="your own SD1.5 checkpoint, .safetensors")
+    steps_help = f"training steps (default {STEPS}); not with --ui, where the workflow's own number stands"
+    parser.add_argument("--steps", type=_positive, help=steps_help)
     parser.add_argument("--output", type=Path, help="folder for ComfyUI's output (default: in the cache folder)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.ui and arguments.steps:
+        parser.error("--steps: not used with --ui, set steps in the workflow's Recipe node instead")
+    arguments.steps = arguments.steps or STEPS
+    return arguments
 
 
 def _folder(text: str) -> Path:
     path = Path(text).expanduser().resolve()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needed a folder of pictures")
+    if not path.is_dir() or not any(found.is_file() for found in path.rglob("[!.]*")):
+        found = "an empty folder" if path.is_dir() else "no folder"
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, which is {found}, needed a folder of pictures, put some there or choose another"
+        )
     return path
 
 
 def _file(text: str) -> Path:
+    """Return the path of a safetensors file: its first bytes are looked at, so that no other file is trained on."""
     path = Path(text).expanduser().resolve()
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needed a checkpoint file")
+    fault = "is no file"
+    if path.is_file():
+        fault = "has another extension" if path.suffix.lower() != ".safetensors" else _header_fault(path)
+    if fault:
+        allowed = "needed an SD1.5 checkpoint as a .safetensors file"
+        raise argparse.ArgumentTypeError(f"got {text!r}, which {fault}, {allowed}, choose another or convert it")
     return path
+
+
+def _header_fault(path: Path) -> str:
+    """Return what is wrong with a safetensors file's header (8 bytes of length, then JSON), "" when nothing is."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > path.stat().st_size - 8:
+                return "is cut off or no safetensors file"
+            names = set(dict(json.loads(file.read(length)))) - {"__metadata__"}
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except (struct.error, ValueError, TypeError, MemoryError):
+        return "is no safetensors file"
+    return "" if names else "holds no weights"
 
 
 def _positive(text: str) -> int:
@@ -89,13 +125,32 @@ def _positive(text: str) -> int:
     return number
 
 
-def _server(environment: Environment, base: Path, output: Path | None) -> ComfyServer:
+def _device(environment: Environment) -> str:
+    """Return "cuda", "mps" or "cpu": what the environment's torch can compute on, as ComfyUI will find it."""
+    question = (
+        "import torch; print('cuda' if torch.cuda.is_available() else "
+        "'mps' if torch.backends.mps.is_available() else 'cpu')"
+    )
+    asked = subprocess.run([str(environment.python), "-c", question], capture_output=True, text=True)
+    answer = asked.stdout.strip()
+    return answer if answer in ("cuda", "mps") else "cpu"
+
+
+def _told(device: str) -> str:
+    if device != "cpu":
+        return f"Device: {device}, the workflow's own sizes"
+    size = SMALLER["GlitchFrameDataset"]["framing.resolution"]
+    steps = SMALLER["GlitchSweep"]["steps"]
+    return f"Device: cpu (no graphics card found), so smaller: pictures of {size} pixels, {steps} sampling steps"
+
+
+def _server(environment: Environment, base: Path, output: Path | None, cpu: bool) -> ComfyServer:
     _say("Starting ComfyUI")
     options: tuple[str, ...] = ()
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         options = ("--output-directory", str(output.resolve()))
-    return ComfyServer(environment.comfyui, environment.python, base, arguments=options)
+    return ComfyServer(environment.comfyui, environment.python, base, arguments=options, cpu=cpu)
 
 
 def _api_form(environment: Environment, object_info: dict[str, Any]) -> dict[str, Any]:
@@ -123,14 +178,66 @@ def _lay_out_input(environment: Environment, base: Path, prompt: dict[str, Any],
     checkpoint = base / "models" / "checkpoints" / _value(prompt, "CheckpointLoaderSimple", "ckpt_name")
     dataset = base / "input" / _value(prompt, "GlitchLoadDataset", "folder").removeprefix("input/")
     _lay_out_checkpoint(environment, checkpoint, arguments.checkpoint)
-    if dataset.exists():
-        shutil.rmtree(dataset)
     if arguments.images:
+        _refuse_own_folder(arguments.images, dataset)
         _say(f"Copying your pictures into {dataset}")
-        shutil.copytree(arguments.images, dataset)
+        _replace_folder(dataset, lambda folder: _copy_pictures(arguments.images, folder))
     else:
         _say("Training on eight real photographs that come with scikit-image")
-        _in_environment(environment, "demo_photographs.py", dataset)
+        _replace_folder(dataset, lambda folder: _in_environment(environment, "demo_photographs.py", folder))
+
+
+def _refuse_own_folder(images: Path, dataset: Path) -> None:
+    """Raise ValueError when one of the two folders lies in the other: the second one is replaced."""
+    own = dataset.resolve()
+    if images == own or images in own.parents or own in images.parents:
+        raise ValueError(
+            f"--images: got {str(images)!r}, allowed any folder that neither holds nor lies in {own}, which the demo "
+            "replaces, copy your pictures to a folder of their own"
+        )
+
+
+def _replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a new folder beside `folder`, then put it in its place; when filling fails the old one stays as it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        new, old = Path(beside) / "new", Path(beside) / "old"
+        fill(new)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+
+
+def _copy_pictures(images: Path, folder: Path) -> None:
+    """Copy all files; a link that leads nowhere, or to a folder it lies in, is left out and told."""
+
+    def left_out(place: str, names: list[str]) -> list[str]:
+        within = Path(place).resolve()
+        links = [path for name in names if (path := Path(place, name)).is_symlink()]
+        bad = [
+            link
+            for link in links
+            if not link.exists() or (found := link.resolve()) == within or found in within.parents
+        ]
+        for link in bad:
+            _say(f"Left out, a link that leads to no picture: {link}")
+        return [link.name for link in bad]
+
+    try:
+        shutil.copytree(images, folder, ignore=left_out)
+    except shutil.Error as error:
+        faults = "\n".join(f"  {fault[0]}: {fault[-1]}" for fault in error.args[0][:5])
+        raise ValueError(
+            f"--images: got {str(images)!r}, needed a folder whose files can all be read, "
+            f"repair or remove these, nothing was changed:\n{faults}"
+        ) from error
 
 
 def _lay_out_checkpoint(environment: Environment, wanted: Path, own: Path | None) -> None:
@@ -166,11 +273,12 @@ def _value(prompt: dict[str, Any], class_type: str, name: str) -> str:
     raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, repair the workflow file")
 
 
-def _lowered(prompt: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Return the workflow with the values of SMALLER, the wanted number of steps and three checkpoints on the way."""
+def _lowered(prompt: dict[str, Any], steps: int, device: str = "cpu") -> dict[str, Any]:
+    """Return the workflow with the wanted number of steps, three checkpoints on the way and, on the CPU, SMALLER."""
     every = max(1, steps // 3)
     counts = {"steps": steps, "checkpoint_every": every, "sample_every": every}
-    changes = SMALLER | {"GlitchRecipe": SMALLER.get("GlitchRecipe", {}) | counts}
+    smaller = SMALLER if device == "cpu" else {}
+    changes = smaller | {"GlitchRecipe": smaller.get("GlitchRecipe", {}) | counts}
     for class_type, values in changes.items():
         for name, value in values.items():
             _set(prompt, class_type, name, value)
@@ -227,8 +335,8 @@ def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Pa
         entry = server.wait(queued, timeout=7 * 24 * 3600)
     except KeyboardInterrupt:
         _say("Stopping after this step, so that the run can go on from it")
-        server.interrupt()
-        with contextlib.suppress(PromptError, ServerError):
+        with contextlib.suppress(PromptError, ServerError, OSError):
+            server.interrupt()
             server.wait(queued, timeout=60)
         raise
     _say(f"Done in {time.monotonic() - started:.0f} s")
@@ -247,7 +355,7 @@ def _serve(server: ComfyServer) -> None:
     if not os.environ.get("GLITCH_NO_BROWSER"):
         webbrowser.open(address)
     while True:
-        server.get("/system_stats")
+        server.check_running()
         time.sleep(2)
 
 
