@@ -3,6 +3,8 @@
 ComfyUI imports a pack by its path; scripts, benchmarks and tests need a name for it.
 """
 
+from __future__ import annotations  # an older Python must get as far as being told which one is needed
+
 import importlib.util
 import sys
 

