@@ -179,12 +179,17 @@ def test_failed_upload_is_told_and_the_rest_arrives(shown, server, tmp_path):
     assert [path.name for path in (server.base / name).iterdir()] == ["good.png"]
 
 
-def test_free_names_differ_whatever_the_case_and_stay_below_input(server):
-    (server.base / "input" / "Dogs").mkdir(exist_ok=True)
-    assert server.get("/glitch_lora/new_dataset?name=dogs")["name"] == "dogs-2"
-    assert server.get("/glitch_lora/new_dataset?name=..%2F..%2Fetc")["name"] == "etc"
-    assert server.get("/glitch_lora/new_dataset?name=%3Ca%3Ab%3E")["name"] == "a-b"
-    assert server.get("/glitch_lora/new_dataset?name=%20..")["name"].startswith("dataset-")
+def test_an_upload_that_fails_whole_leaves_no_dataset(shown, server, tmp_path):
+    files = _write(tmp_path, {"bad.png": "rocket"}, {})
+    chosen, listed = _folder_widget(shown)["value"], _datasets(server)
+    shown.route("**/upload/image", lambda route: route.fulfill(status=507, body=""))
+    try:
+        _drop_files(shown, files)
+        shown.get_by_text("1 files were not uploaded", exact=False).last.wait_for(timeout=20_000)
+    finally:
+        shown.unroute("**/upload/image")
+    assert _folder_widget(shown)["value"] == chosen
+    assert _datasets(server) == listed
 
 
 NODE = "app.graph._nodes.find(node => node.type === 'GlitchLoadDataset')"

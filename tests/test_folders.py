@@ -4,11 +4,18 @@ The expectation is the file tree each test builds; ComfyUI's own folder_paths de
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from glitch_lora.dataset.images import readable_extensions
-from glitch_lora.host.folders import dataset_folder, list_dataset_folders, loras_folder, temporary_dataset_folder
+from glitch_lora.host.folders import (
+    claim_input_folder,
+    dataset_folder,
+    list_dataset_folders,
+    loras_folder,
+    temporary_dataset_folder,
+)
 from PIL import Image
 
 
@@ -134,6 +141,40 @@ def test_links_that_lead_out_are_neither_listed_nor_allowed(roots: Path) -> None
     assert "input/out" not in listed() and {"input/in", "input/real"} <= set(listed())
     with pytest.raises(ValueError, match="input/out"):
         dataset_folder("input/out")
+
+
+def test_claimed_names_are_new_whatever_the_case(roots: Path) -> None:
+    (roots / "input" / "Dogs").mkdir()
+    assert [claim_input_folder("dogs") for _ in range(3)] == ["dogs-2", "dogs-3", "dogs-4"]
+    assert [claim_input_folder(" ..") for _ in range(2)] == ["dataset-1", "dataset-2"]
+    assert all((roots / "input" / name).is_dir() for name in ("dogs-2", "dogs-4", "dataset-2"))
+    assert listed() == []  # a folder without pictures is no dataset
+
+
+def test_claims_at_the_same_time_get_different_names(roots: Path) -> None:
+    """Each thread has seen an empty input folder; only making the folder tells them apart."""
+    with ThreadPoolExecutor(16) as pool:
+        names = list(pool.map(claim_input_folder, ["cats"] * 64))
+    assert len(set(names)) == 64
+    assert sorted(path.name for path in (roots / "input").iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("wish", "name"),
+    [
+        ("../../etc", "etc"),
+        ("<a:b>", "a-b"),
+        ("CON", "dataset-CON"),
+        ("nul.tar", "dataset-nul.tar"),
+        ("com1", "dataset-com1"),
+        ("LPT9 ", "dataset-LPT9"),
+        ("console", "console"),
+        ("猫" * 200, "猫" * 33),
+    ],
+)
+def test_claimed_names_are_allowed_everywhere(roots: Path, wish: str, name: str) -> None:
+    assert claim_input_folder(wish) == name
+    assert [path.name for path in (roots / "input").iterdir()] == [name]
 
 
 def test_listing_many_folders_is_cheap(roots: Path) -> None:

@@ -4,6 +4,7 @@ What comes out is read with ComfyUI's own nodes (Preview as Text, Save Image) an
 """
 
 import json
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,21 @@ def test_caption_files_can_be_uploaded_beside_pictures(cats: ComfyServer, tmp_pa
         "images": node("GlitchDatasetToImages", {"variant": 0}, dataset=["load", 0])
     }
     assert shown(cats, prompt, caption=["images", 1])["caption"] == "a photo of rocket"
+
+
+def test_a_new_folder_is_claimed_by_a_post(cats: ComfyServer) -> None:
+    names = [cats.post("/glitch_lora/new_dataset", {"name": "fresh"})["name"] for _ in range(2)]
+    assert names == ["fresh", "fresh-2"] and all((cats.base / "input" / name).is_dir() for name in names)
+    assert not {f"input/{name}" for name in names} & set(cats.get("/glitch_lora/datasets"))
+    assert {".png", ".jpg"} <= set(cats.get("/glitch_lora/picture_extensions"))
+    before = sorted((cats.base / "input").iterdir())
+    for body in ({}, {"name": 7}, ["name"], None):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            cats.post("/glitch_lora/new_dataset", body)
+        assert refused.value.code == 400 and b"name: got" in refused.value.read()
+    with pytest.raises(urllib.error.HTTPError):  # looking must not make anything
+        cats.get("/glitch_lora/new_dataset?name=looked")
+    assert sorted((cats.base / "input").iterdir()) == before
 
 
 def upload(server: ComfyServer, path: Path, subfolder: str) -> None:

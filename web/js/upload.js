@@ -61,6 +61,15 @@ async function uploadOne({ file, path }, dataset) {
   if (name !== file.name) throw new Error(`there was another file of this name, so it was saved as ${name}`)
 }
 
+// Makes a new folder below input and returns its name: two uploads at once never share one.
+async function claimFolder(wish) {
+  const headers = { "Content-Type": "application/json" }
+  const body = JSON.stringify({ name: wish })
+  const response = await api.fetchApi("/glitch_lora/new_dataset", { method: "POST", headers, body })
+  if (!response.ok) throw new Error((await response.text()) || `${response.status} ${response.statusText}`)
+  return (await response.json()).name
+}
+
 // Uploads a few at a time; returns the failures as lines of text.
 async function uploadAll(files, dataset, onDone) {
   const waiting = [...files]
@@ -132,12 +141,11 @@ async function upload(node, found) {
 async function uploadFound(node, found) {
   if (!found.length) return show(node)
   const [wish, content] = nameAndContent(found)
-  const { name, extensions } = await answerOf(
-    await api.fetchApi(`/glitch_lora/new_dataset?name=${encodeURIComponent(wish)}`)
-  )
+  const extensions = await answerOf(await api.fetchApi("/glitch_lora/picture_extensions"))
   const files = content.filter(({ file }) => isWanted(file, extensions))
   const pictures = files.filter(({ file }) => !CAPTION.test(file.name)).length
   if (!pictures) throw new Error(`got ${found.length} files without a picture among them, allowed are ${extensions.join(" ")}`)
+  const name = await claimFolder(wish)
   const failures = await uploadAll(files, name, (done) =>
     show(node, `uploading ${done} of ${files.length}`, done / files.length)
   )
