@@ -114,6 +114,6 @@ def family_of(model: Any) -> Family:
     if model.model.concat_keys or (None not in channels and channels[0] != channels[1]):
         raise ValueError(
             f"model: got a {config} model for inpainting or control pictures ({channels[0]} channels in), allowed "
-            f"plain text-to-image models ({', '.join(supported)}), connect the base checkpoint and use the LoRA on this one"
+            f"plain text-to-image models ({', '.join(supported)}), train on the base and use the LoRA on this one"
         )
     return _FAMILIES[config]

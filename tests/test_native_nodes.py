@@ -154,6 +154,29 @@ def test_cancel_can_keep_the_last_checkpoint_for_the_graph(server, training):
     assert kept.keys() == own.keys() and all(np.array_equal(kept[name], own[name]) for name in kept)
 
 
+def test_a_kept_half_is_not_the_cached_answer(server, training, undisturbed, comfy_server):
+    """With ComfyUI's default cache: the same graph queued again goes on, and once it is done it is cached."""
+    prompt = lowered(training, {"GlitchTrain": {"on_cancel": "keep"}})
+    with comfy_server(server.base, arguments=()) as caching:
+        seen = len(caching.events)
+        number = caching.submit(prompt)
+        _wait_for_text(caching, r"^Step 2/", number, seen)
+        caching.interrupt()
+        caching.wait(number)
+        assert len(_steps(caching)) < STEPS
+        caching.queue(prompt)
+        assert _steps(caching) == list(range(1, STEPS + 1))
+        _same(caching, undisturbed)
+
+
+def test_samples_that_were_not_made_skip_what_is_connected(server, training):
+    """A recipe without samples must not crash a preview that hangs on the output."""
+    prompt = lowered(training, {"GlitchRecipe": {"sample_every": 0}})
+    prompt["shown"] = _node("PreviewImage", images=[number_of(prompt, "GlitchTrain"), 3])
+    entry = server.queue(prompt)
+    assert "shown" not in entry["outputs"]
+
+
 def test_training_in_parts_ends_in_the_same_bytes(server, training, undisturbed):
     prompt = lowered(training, {"GlitchTrain": {"mode": "steps per queue"}})
     prompt[number_of(prompt, "GlitchTrain")]["inputs"]["mode.steps_per_queue"] = 3
