@@ -30,8 +30,6 @@ class Family:
         Time, size and guidance embeddings are left out: not every tool can read a LoRA of them.
     blocks: class names recomputed one by one under gradient checkpointing.
     in_place_blocks: class names whose residuals are added in place, which autograd cannot live with.
-    file_style: key style of the LoRA files.
-    stride: pixels per step of the network's input grid; picture sides should be multiples of it.
     """
 
     name: str
@@ -41,8 +39,6 @@ class Family:
     left_out: str
     blocks: frozenset[str]
     in_place_blocks: frozenset[str]
-    file_style: Literal["kohya", "diffusion_model"]
-    stride: int
 
     def kind(self, path: str, module: nn.Module) -> LayerKind | None:
         """Return the kind of the layer at `path`, or None where no adapter belongs."""
@@ -74,8 +70,6 @@ _UNET: dict[str, Any] = {
     "left_out": r"^(time_embed|label_emb)\.",
     "blocks": frozenset({"ResBlock", "BasicTransformerBlock"}),
     "in_place_blocks": frozenset[str](),
-    "file_style": "kohya",
-    "stride": 8,
 }
 
 SD15 = Family(name="sd15", title="Stable Diffusion 1.5", **_UNET)
@@ -89,8 +83,6 @@ FLUX = Family(
     left_out=r"^(time_in|vector_in|guidance_in)\.",
     blocks=frozenset({"DoubleStreamBlock", "SingleStreamBlock"}),
     in_place_blocks=frozenset({"DoubleStreamBlock", "SingleStreamBlock"}),
-    file_style="diffusion_model",
-    stride=16,
 )
 
 # ComfyUI's own class of each model configuration: subclasses and look-alikes are other networks.
