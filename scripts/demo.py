@@ -73,7 +73,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=_file, help="your own SD1.5 checkpoint, .safetensors")
     steps_help = f"training steps (default {STEPS}); not with --ui, where the workflow's own number stands"
     parser.add_argument("--steps", type=_positive, help=steps_help)
-    parser.add_argument("--output", type=Path, help="folder for ComfyUI's output (default: in the cache folder)")
+    parser.add_argument(
+        "--output", type=_folder_or_new, help="folder for ComfyUI's output (default: in the cache folder)"
+    )
     arguments = parser.parse_args()
     if arguments.ui and arguments.steps:
         parser.error("--steps: not used with --ui, set steps in the workflow's Recipe node instead")
@@ -118,7 +120,16 @@ def _header_fault(path: Path) -> str:
     return "" if names else "holds no weights"
 
 
+def _folder_or_new(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"got {text!r}, which is a file, needed a folder (made if missing)")
+    return path
+
+
 def _positive(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, needed a whole number from 1")
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"got {text}, needed 1 or more")
@@ -340,6 +351,11 @@ def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Pa
             server.wait(queued, timeout=60)
         raise
     _say(f"Done in {time.monotonic() - started:.0f} s")
+    for shown in entry["outputs"].values():  # the reports: what was read and left out, what was trained
+        for text in shown.get("text", ()):
+            _say(text)
+    loras = (output.resolve() if output else server.base / "output") / "loras"
+    _say(f"The LoRA is in {loras}")
     grids = [number for number, node in prompt.items() if node["class_type"] == "GlitchGrid"]
     for number in grids:
         for picture in entry["outputs"].get(number, {}).get("images", ()):

@@ -9,7 +9,7 @@ import torch
 from adapters_for_tests import merged_weight, random_adapters
 from glitch_lora.host.families import family_of
 from glitch_lora.host.lora_keys import apply_lora, lora_names, unmatched_keys
-from glitch_lora.training.lora_file import cast_lora, load_safetensors, lora_state_dict, save_safetensors
+from glitch_lora.training.lora_file import FAMILY_WORDS, cast_lora, load_safetensors, lora_state_dict, save_safetensors
 from tiny_models import tiny_clip, tiny_flux, tiny_sd15, tiny_sdxl
 
 TINY = {"sd15": tiny_sd15, "sdxl": tiny_sdxl, "flux": tiny_flux}
@@ -21,7 +21,7 @@ def lora_for(model: Any, target_modules: str = "all-linear+conv", rank: int = 4,
     family = family_of(model)
     layers = family.layers(model.model.diffusion_model, target_modules)
     adapters = random_adapters(model, layers, rank, alpha)
-    return adapters, lora_state_dict(adapters, lora_names(model), family.file_style, torch.float32)
+    return adapters, lora_state_dict(adapters, lora_names(model), FAMILY_WORDS[family.name].style, torch.float32)
 
 
 def apply_model(model: Any, family: str) -> torch.Tensor:

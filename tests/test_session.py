@@ -233,15 +233,15 @@ def test_a_schedule_that_knows_its_length_starts_a_new_run(dataset: Dataset, tmp
 
 
 def test_the_same_graph_queued_again_returns_without_loading_a_model(
-    dataset: Dataset, straight: Outcome, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, straight: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untrainable = graph("sd15")
     monkeypatch.setattr(untrainable, "trainable", lambda precision: pytest.fail("a finished run was trained again"))
-    root = straight.run.folder.parent
-    again = run_in_a_node(untrainable, dataset, LONG_RECIPE, replace(request(root), root=root), Events())
+    asked = replace(request(tmp_path), root=straight.run.folder.parent)
+    again = run_in_a_node(untrainable, dataset, LONG_RECIPE, asked, Events())
     assert (again.run, again.step) == (straight.run, straight.step)
     sampled = LONG_RECIPE.changed(samples=SampleSettings(every=1, prompts=("x",)), cache_in="disk")
-    assert run_in_a_node(untrainable, dataset, sampled, replace(request(root), root=root), Events()).run == straight.run
+    assert run_in_a_node(untrainable, dataset, sampled, asked, Events()).run == straight.run
 
 
 def test_reuse_only_never_trains(dataset: Dataset, tmp_path: Path) -> None:
@@ -412,8 +412,7 @@ def test_a_disk_too_small_is_told_before_the_first_step(
 
 def test_a_damaged_last_checkpoint_is_written_again(dataset: Dataset, straight: Outcome, tmp_path: Path) -> None:
     shutil.copytree(straight.run.folder.parent, tmp_path / "runs")
-    run = Run(next((tmp_path / "runs").iterdir()))
-    path = run.checkpoint(8).path
+    path = Run(tmp_path / "runs" / straight.run.name).checkpoint(8).path
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
     events = Events()
