@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_pack_is_loaded_without_a_complaint(server):
-    lines = [line for line in server.log.splitlines() if PACK_NAME in line]
-    assert any("seconds" in line for line in lines), server.log
-    assert "IMPORT FAILED" not in server.log
-    assert "Traceback" not in server.log
+    start = server.log.split("got prompt")[0]  # other tests queue workflows that are meant to fail
+    lines = [line for line in start.splitlines() if PACK_NAME in line]
+    assert any("seconds" in line for line in lines), start
+    assert "IMPORT FAILED" not in start
+    assert "Traceback" not in start
 
 
 def test_every_node_of_the_pack_is_offered_in_its_menu(server):
