@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from comfy_server import ComfyServer
-from demo import SMALLER
 from environment import ROOT
 from rerun import again_in_environment, in_environment
 from workflow import CHECKPOINT, DATASET, WORKFLOW
+
+from demo import SMALLER
 
 CANVAS = ROOT / "docs" / "images" / "canvas.jpg"
 GRID = CANVAS.with_name("grid.jpg")
