@@ -25,7 +25,7 @@ TARGETS: dict[str, frozenset[LayerKind]] = {
 class Family:
     """What the trainer has to know of a family.
 
-    name: "sd15", "sdxl", "flux" or "flux-schnell". title: for people.
+    name: "sd15", "sdxl", "flux", "flux-schnell" or "glitch-demo". title: for people.
     attention, ff, left_out: patterns over module paths inside the diffusion model; `left_out` wins.
         Time, size and guidance embeddings are left out: not every tool can read a LoRA of them.
     blocks: class names recomputed one by one under gradient checkpointing.
@@ -74,6 +74,7 @@ _UNET: dict[str, Any] = {
 
 SD15 = Family(name="sd15", title="Stable Diffusion 1.5", **_UNET)
 SDXL = Family(name="sdxl", title="Stable Diffusion XL", **_UNET)
+DEMO = Family(name="glitch-demo", title="Glitch Demo", **_UNET)
 FLUX = Family(
     name="flux",
     title="FLUX.1",
@@ -85,8 +86,14 @@ FLUX = Family(
     in_place_blocks=frozenset({"DoubleStreamBlock", "SingleStreamBlock"}),
 )
 
-# ComfyUI's own class of each model configuration: subclasses and look-alikes are other networks.
-_FAMILIES = {"SD15": SD15, "SDXL": SDXL, "Flux": FLUX, "FluxSchnell": replace(FLUX, name="flux-schnell")}
+# The class of each model configuration: subclasses and look-alikes are other networks.
+_FAMILIES = {
+    "SD15": SD15,
+    "SDXL": SDXL,
+    "Flux": FLUX,
+    "FluxSchnell": replace(FLUX, name="flux-schnell"),
+    "GlitchDemo": DEMO,
+}
 
 
 def family_of(model: Any) -> Family:

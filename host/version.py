@@ -1,8 +1,14 @@
 """Is the ComfyUI around us new enough?"""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MINIMUM = (0, 30, 0)
+
+
+class MisfitError(Exception):
+    """ComfyUI's classes are not as they were."""
 
 
 def parse_version(text: str) -> tuple[int, ...]:
@@ -32,3 +38,18 @@ def supported_comfyui() -> bool:
         "Glitch LoRA needs ComfyUI %s or newer, this is %s: its nodes are not loaded. Update ComfyUI.", needed, found
     )
     return False
+
+
+@contextmanager
+def fitting_comfyui(what: str, made_for: str) -> Iterator[None]:
+    """Turn errors of building `what` from ComfyUI's classes into one ValueError: they have changed since `made_for`."""
+    from comfyui_version import __version__ as found
+
+    try:
+        yield
+    except (MisfitError, ImportError, AttributeError, TypeError, KeyError, AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{what}: got ComfyUI {found}, whose classes it does not fit ({reason}), allowed {made_for}, "
+            "update Glitch LoRA or use that ComfyUI"
+        ) from error

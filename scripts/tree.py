@@ -20,6 +20,7 @@ ORDER = (
     "glitch",
     "training",
     "sampling",
+    "demo",
     "web",
     "workflows",
     "scripts",
@@ -33,6 +34,7 @@ PLAIN = {
     "requirements.txt": "what ComfyUI's Python needs besides ComfyUI's own",
     "requirements-demo.txt": "what the demo needs besides",
     "requirements-test.txt": "what the tests need besides",
+    "demo/model/glitch-demo.safetensors": "the demo model's weights, written by scripts/train_demo_model.py",
     ".ci/run": "what a build machine runs: the test command",
 }
 

@@ -9,11 +9,12 @@ import urllib.error
 from argparse import Namespace
 from pathlib import Path
 
-import demo
 import pytest
 from comfy_server import ComfyServer, ServerError
 from environment import Environment, SetupError
 from PIL import Image
+
+import demo
 
 SMALLEST = [
     ("GlitchFrameDataset", {"framing.resolution": 128, "framing.min_side": 64, "framing.max_side": 256}),

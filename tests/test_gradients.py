@@ -5,17 +5,19 @@ network's output to fp32 in every family, which leaves an error of up to 1e-5 in
 Bar: relative error of the directional derivative below 2e-5; checkpointed and plain gradients equal to 1e-9.
 """
 
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import pytest
 import torch
+from glitch_lora.host.demo_model import load_demo_model
 from glitch_lora.host.encoding import encode_text
 from glitch_lora.host.models import private_model
 from glitch_lora.training.adapters import LoraAdapters
 from glitch_lora.training.conditioning import SizeConditioning
 from glitch_lora.training.objective import loss_per_sample
-from tiny_models import tiny_clip, tiny_flux, tiny_sd15, tiny_sdxl
+from tiny_models import random_demo_weights, tiny_clip, tiny_flux, tiny_sd15, tiny_sdxl
 
 FAMILIES = {
     "sd15": (tiny_sd15, {}),
@@ -23,12 +25,13 @@ FAMILIES = {
     "sdxl": (tiny_sdxl, {}),
     "flux": (tiny_flux, {}),
 }
+CHANNELS = {"sd15": 4, "sdxl": 4, "flux": 16, "glitch-demo": 48}
 
 
 class Case:
     """One batch of two on a private fp64 copy with non-zero adapters on all linear and conv layers."""
 
-    def __init__(self, model: Any, family: str) -> None:
+    def __init__(self, model: Any, family: str, clip: Any = None) -> None:
         self.model = model
         torch_seed = torch.Generator().manual_seed(1)
         layers = model.layers("all-linear+conv" if family != "flux" else "all-linear")
@@ -38,13 +41,12 @@ class Case:
             values = torch.randn(parameter.shape, generator=torch_seed, dtype=torch.float64) * 0.05
             parameter.data = values
         model.load()
-        channels = 16 if family == "flux" else 4
-        shape = (2, channels, 8, 8)
+        shape = (2, CHANNELS[family], 8, 8)
         self.x0 = torch.randn(shape, generator=torch_seed, dtype=torch.float64)
         noise = torch.randn(shape, generator=torch_seed, dtype=torch.float64)
         self.sigma = model.sigma_at(torch.tensor([0.3, 0.7], dtype=torch.float64)).double()
         self.x_t = model.add_noise(self.x0, noise, self.sigma)
-        clip = tiny_clip(family)
+        clip = clip or tiny_clip(family)
         texts = [encode_text(clip, "a red cube"), encode_text(clip, "a photograph, coffee, " * 30)]
         size = SizeConditioning((512, 384), (3, 5), (64, 64))
         self.conditions = [model.conditions(text, self.x0[:1], size) for text in texts]
@@ -77,8 +79,18 @@ class Case:
 def test_plain_checkpointed_and_finite_difference_gradients_agree(name: str) -> None:
     build, options = FAMILIES[name]
     family = name.split()[0]
-    with private_model(build(dtype=torch.float64, **options), "fp64") as model:
-        case = Case(model, family)
+    agree(build(dtype=torch.float64, **options), family)
+
+
+def test_gradients_of_the_demo_model_agree(tmp_path: Path) -> None:
+    demo, clip, _ = load_demo_model(random_demo_weights(tmp_path / "demo.safetensors"))
+    agree(demo, "glitch-demo", clip)
+
+
+def agree(base: Any, family: str, clip: Any = None) -> None:
+    with private_model(base, "fp64") as model:
+        assert model.family.name == family
+        case = Case(model, family, clip)
         plain = case.gradients(checkpointing=False)
         checkpointed = case.gradients(checkpointing=True)
         norm = torch.sqrt(sum(g.square().sum() for g in plain))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("dataset", "glitch", "host", "nodes", "sampling", "training")
+PACKAGES = ("dataset", "demo", "glitch", "host", "nodes", "sampling", "training")
 
 # Who may know whom: a package may import itself and what stands here. `nodes` may import everything.
 MAY_IMPORT = {
@@ -21,12 +21,14 @@ MAY_IMPORT = {
     "nodes": set(PACKAGES),
     "host": {"dataset", "training"},
     "dataset": set(),
+    "demo": {"dataset"},
     "glitch": {"dataset"},
     "training": {"dataset"},
     "sampling": {"dataset", "training"},
 }
-# What `host` may know of the others: plain types and the seeds.
+# What `host` may know of the others: plain types, the seeds, and how a file appears whole.
 PLAIN = {"dataset.dataset", "dataset.sample", "dataset.seeds", "training.conditioning", "training.recipe"}
+PLAIN |= {"training.atomic"}
 # The one file of `sampling` that knows the host: it renders a cell. The runner takes anything with its methods.
 RENDERER = "sampling/lora_renderer.py"
 COMFYUI = {"comfy", "comfy_api", "comfy_api_nodes", "comfy_execution", "comfy_extras", "comfyui_version", "execution"}
@@ -99,7 +101,7 @@ def problems_of_imports(path: Path) -> list[str]:
             found.append(f"{where}: only host imports ComfyUI, not {here or 'the entry point'} ({module})")
         if top in LATE and early:
             found.append(f"{where}: {top} is imported when it is needed, not when the pack is loaded")
-        if top in ("torch", "torchvision") and here in ("", "dataset", "glitch") and early:
+        if top in ("torch", "torchvision") and here in ("", "dataset", "demo", "glitch") and early:
             found.append(f"{where}: {here or 'the entry point'} works without torch")
     return found
 
@@ -116,6 +118,7 @@ def test_who_may_know_whom():
         ("training/x.py", "def f():\n    import comfy.utils", "only host imports ComfyUI"),
         ("training/x.py", "import peft", "when it is needed"),
         ("glitch/x.py", "import torch", "works without torch"),
+        ("demo/x.py", "from ..host import demo_model", "must not import host"),
         ("host/x.py", "from ..training import loop", "only plain types"),
         ("sampling/x.py", "from ..host import models", "must not import host"),
         ("sampling/x.py", "from dataset.seeds import generator", "imported relatively"),

@@ -1,5 +1,6 @@
 """Tiny models of ComfyUI's own classes with seeded random weights: every layer kind of the real ones, 0.1 s a step."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 import comfy.model_base
@@ -13,6 +14,7 @@ from random_checkpoint import blurring_taesd, random_weights, write_random_check
 Family = Literal["sd15", "sdxl", "flux"]
 
 __all__ = ["Family", "tiny_clip", "tiny_flux", "tiny_sd15", "tiny_sdxl", "tiny_vae", "write_random_checkpoint"]
+__all__ += ["random_demo_weights"]
 
 CONTEXT_DIM = 64
 SDXL_POOLED_DIM = 32
@@ -109,6 +111,21 @@ def tiny_vae(latent_channels: int = 4, seed: int = 0) -> VAE:
     """Return a VAE (TAESD class) with 4 (SD) or 16 (Flux) latent channels that keeps a blurred picture."""
     scale, shift = (0.18215, 0.0) if latent_channels == 4 else (0.3611, 0.1159)
     return VAE(sd=blurring_taesd(latent_channels, scale, shift, seed))
+
+
+def random_demo_weights(path: Path, seed: int = 0) -> Path:
+    """Write a file of the demo model with seeded random weights, for `load_demo_model`; returns `path`."""
+    from glitch_lora.host import demo_model
+
+    network, clip = demo_model.build_network(), demo_model.build_clip()
+    parts = {"unet": network.diffusion_model, "clip": clip.cond_stage_model.clip_l.transformer}
+    weights = {
+        f"{part}.{name}": value
+        for part, module in parts.items()
+        for name, value in random_weights(module, seed, torch.float16).items()
+    }
+    demo_model.save_weights(path, weights, {"random": seed})
+    return path
 
 
 def _reloadable(build: Any, *arguments: Any) -> ModelPatcher:

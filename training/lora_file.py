@@ -47,11 +47,14 @@ class FamilyWords:
 
 _SGM = "https://github.com/Stability-AI/generative-models"
 _FLUX = "https://github.com/black-forest-labs/flux"
+_COMFYUI = "https://github.com/Comfy-Org/ComfyUI"
 FAMILY_WORDS = {
     "sd15": FamilyWords("sd_v1", "stable-diffusion-v1/lora", _SGM, "kohya"),
     "sdxl": FamilyWords("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", _SGM, "kohya"),
     "flux": FamilyWords("flux1", "flux-1-dev/lora", _FLUX, "diffusion_model"),
     "flux-schnell": FamilyWords("flux1", "flux-1-schnell/lora", _FLUX, "diffusion_model"),
+    # Shaped like SD1.5 and no SD1.5: its LoRAs fit no other model, and say so.
+    "glitch-demo": FamilyWords("glitch_demo", "glitch-demo/lora", _COMFYUI, "kohya"),
 }
 
 _SUFFIXES: dict[str, tuple[str, str]] = {
