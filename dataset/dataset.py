@@ -33,12 +33,16 @@ class Item:
     size: tuple[int, int]
     background: Colour = (255, 255, 255)
 
+    def is_on_disk(self) -> bool:
+        """Say whether the file is still there, with the bytes it was loaded with."""
+        return self.path.is_file() and content_key(self.path) == self.key
+
     def sample(self) -> Sample:
         """Return the picture decoded to RGB with its caption.
 
         Raises ValueError when the file was changed, removed or damaged after the dataset was loaded.
         """
-        if not self.path.is_file() or content_key(self.path) != self.key:
+        if not self.is_on_disk():
             raise ValueError(f"{self.name}: the file changed after the dataset was loaded, queue the graph again")
         try:
             image = open_rgb(self.path, self.background)

@@ -35,7 +35,6 @@ SHIFT = 3.0
 TIMESTEPS = 1000
 SMALLEST_SIGMA = 0.05  # below it a picture is as good as clean, and the velocity would be all rounding
 WEIGHTS = Path(__file__).resolve().parent.parent / "demo" / "model" / "glitch-demo.safetensors"
-MADE_FOR = "0.30"  # the ComfyUI whose classes the weights belong to
 
 _UNET: dict[str, Any] = {
     "image_size": 32,
@@ -190,7 +189,7 @@ def load_demo_model(path: Path = WEIGHTS) -> tuple[Any, comfy.sd.CLIP, comfy.sd.
     classes do not take these weights any more.
     """
     weights = _read(path)
-    with fitting_comfyui("demo model", MADE_FOR):
+    with fitting_comfyui("demo model"):
         clip = _clip(path, weights)
         vae = build_vae()
         vae.patcher.cached_patcher_init = (_vae_patcher, ())

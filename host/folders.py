@@ -33,6 +33,11 @@ def temporary_dataset_folder() -> Path:
     return Path(folder_paths.get_temp_directory()) / RUNS_FOLDER / "datasets"
 
 
+def demo_datasets_folder() -> Path:
+    """Return where drawn datasets are kept: below ComfyUI's datasets folder, so that Load Dataset lists them too."""
+    return Path(folder_paths.get_folder_paths("datasets")[0]) / "glitch-demo"
+
+
 def claim_input_folder(wish: str) -> str:
     """Make a new empty folder below ComfyUI's input folder and return its name: no two calls get the same one.
 

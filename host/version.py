@@ -33,7 +33,7 @@ def supported_comfyui() -> bool:
         return True
     if parse_version(found) >= MINIMUM:
         return True
-    needed = ".".join(map(str, MINIMUM))
+    needed = _text(MINIMUM)
     logging.error(
         "Glitch LoRA needs ComfyUI %s or newer, this is %s: its nodes are not loaded. Update ComfyUI.", needed, found
     )
@@ -41,8 +41,8 @@ def supported_comfyui() -> bool:
 
 
 @contextmanager
-def fitting_comfyui(what: str, made_for: str) -> Iterator[None]:
-    """Turn errors of building `what` from ComfyUI's classes into one ValueError: they have changed since `made_for`."""
+def fitting_comfyui(what: str) -> Iterator[None]:
+    """Turn errors of making `what` out of ComfyUI's classes into one ValueError: they have changed since `MINIMUM`."""
     from comfyui_version import __version__ as found
 
     try:
@@ -50,6 +50,10 @@ def fitting_comfyui(what: str, made_for: str) -> Iterator[None]:
     except (MisfitError, ImportError, AttributeError, TypeError, KeyError, AssertionError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{what}: got ComfyUI {found}, whose classes it does not fit ({reason}), allowed {made_for}, "
-            "update Glitch LoRA or use that ComfyUI"
+            f"{what}: got ComfyUI {found}, whose classes it does not fit ({reason}), allowed {_text(MINIMUM)} and "
+            "versions with the same classes, update Glitch LoRA or use that ComfyUI"
         ) from error
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -15,6 +15,6 @@ class GlitchExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
-        from . import dataset, runs, sampling, training, weights
+        from . import dataset, demo, runs, sampling, training, weights
 
-        return [*dataset.NODES, *training.NODES, *runs.NODES, *sampling.NODES, *weights.NODES]
+        return [*dataset.NODES, *training.NODES, *runs.NODES, *sampling.NODES, *weights.NODES, *demo.NODES]

@@ -386,7 +386,7 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path: Path) -> None:
     ("tensors", "reason"),
     [
         ({"unet.a": torch.full((2,), float("nan"), dtype=torch.float16)}, "not finite"),
-        ({"unet.a": torch.ones(2, dtype=torch.float16)}, r"ComfyUI \d.*only ComfyUI has .* allowed 0\.30"),
+        ({"unet.a": torch.ones(2, dtype=torch.float16)}, r"ComfyUI \d.*only ComfyUI has .* allowed 0\.30\.0"),
     ],
 )
 def test_other_contents_are_named(tensors: dict[str, torch.Tensor], reason: str, tmp_path: Path) -> None:

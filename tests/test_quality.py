@@ -39,7 +39,7 @@ NODE_IDS = {
     *("GlitchLoadDataset", "GlitchDatasetFromImages", "GlitchDatasetToImages", "GlitchTriggerWord"),
     *("GlitchFrameDataset", "GlitchCorruptDataset", "GlitchPreviewDataset", "GlitchPromptSet", "GlitchRecipe"),
     *("GlitchTrain", "GlitchOpenRun", "GlitchApplyCheckpoint", "GlitchSweep", "GlitchGrid", "GlitchPlotTraining"),
-    "GlitchSaveLora",
+    *("GlitchSaveLora", "GlitchLoadDemoModel", "GlitchDemoDataset"),
 }
 
 
