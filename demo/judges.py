@@ -5,6 +5,7 @@ the truth is known, and to noise.
 """
 
 import colorsys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,9 +35,12 @@ class Seen:
     count: int
 
 
-def judge(picture: Picture) -> Seen:
-    """Return what is seen in a picture [H, W, 3], 0..255; colour and shape are "" where there is nothing."""
-    cover = foreground(picture)
+def judge(picture: Picture, find: Callable[[Picture], Mask] | None = None) -> Seen:
+    """Return what is seen in a picture [H, W, 3], 0..255; colour and shape are "" where there is nothing.
+
+    find: tells things from their ground, `foreground` if not given; a ground of many papers needs another.
+    """
+    cover = (find or foreground)(picture)
     parts = components(cover)
     if not parts:
         return Seen("", "", 0)

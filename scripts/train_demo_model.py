@@ -24,9 +24,14 @@ from rerun import again_in_environment, in_environment
 TOKENS = 77
 WARM_UP = 200
 ANNEALED = 0.3  # the last part of the training, in which the learning rate falls to 0
+TEXT_RATE = 0.3  # of the learning rate, for the text encoder
 EMA = 0.9995
 NO_CAPTION = 0.1  # for classifier-free guidance
 UNKNOWN_WORD = 0.15  # so that a word the model does not know disturbs nothing
+# The error of the velocity is that of the picture over sigma squared. It counts at most this much more than the
+# picture's, or the last touches to a nearly clean picture would drown what is to be in it (in the spirit of min-SNR
+# weighting, Hang et al. 2023).
+MOST_WEIGHT = 5.0
 SAVE_EVERY = 500
 LOG_EVERY = 50
 
@@ -108,10 +113,7 @@ class Training:
         self.working = copy.deepcopy(self.unet).to(torch.bfloat16).train()
         self.working.dtype = torch.bfloat16
         self.average = {name: value.detach().clone() for name, value in self.weights.items()}
-        decays = [value for value in self.weights.values() if value.ndim > 1]
-        others = [value for value in self.weights.values() if value.ndim <= 1]
-        groups = [{"params": decays, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=arguments.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.99), fused=True)
         self.step = 0
         self._load()
 
@@ -131,6 +133,15 @@ class Training:
                 self._save()
         self.export()
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the optimizer's groups: matrices decay, words, biases and norms do not; the text learns slower."""
+        groups: dict[tuple[float, float], list[Any]] = {}
+        for name, value in self.weights.items():
+            rate = TEXT_RATE if name.startswith("clip.") else 1.0
+            decay = 0.01 if value.ndim > 1 and "embedding" not in name else 0.0
+            groups.setdefault((rate, decay), []).append(value)
+        return [{"params": some, "rate": rate, "weight_decay": decay} for (rate, decay), some in groups.items()]
+
     def export(self) -> None:
         """Write the averaged weights in fp16, with how they came about."""
         import torch
@@ -145,17 +156,19 @@ class Training:
     def _update(self) -> float:
         import torch
         from glitch_lora.host.blocks import OutOfPlace
+        from glitch_lora.host.demo_model import TIMESTEPS
 
         for group in self.optimizer.param_groups:
-            group["lr"] = self.arguments.learning_rate * _rate(self.step, self.arguments.steps)
+            group["lr"] = self.arguments.learning_rate * group["rate"] * _rate(self.step, self.arguments.steps)
         x0, tokens, noise, sigma = self._batch()
         with OutOfPlace():  # ComfyUI's text encoder adds its residuals in place
             context = self.text.text_model(tokens)[0]
         x_t = torch.lerp(x0, noise, sigma.view(-1, 1, 1, 1))
         options = {"optimized_attention_override": _attention} if self.device.type == "cpu" else {}
-        half = torch.bfloat16
-        predicted = self.working(x_t.to(half), sigma * 1000, context=context.to(half), transformer_options=options)
-        loss = (predicted.float() - (noise - x0)).square().mean()
+        context = context.to(torch.bfloat16)
+        velocity = self.working(x_t, sigma * TIMESTEPS, context=context, transformer_options=options)
+        error = (velocity - (noise - x0)).square().mean((1, 2, 3))
+        loss = (error * (MOST_WEIGHT * sigma**2).clamp(max=1.0)).mean()
         loss.backward()
         with torch.no_grad():
             for master, worker in zip(self.unet.parameters(), self.working.parameters(), strict=True):
@@ -242,7 +255,12 @@ class Training:
 
 
 def _initialise(text: Any, unet: Any, seed: int) -> None:
-    """Set every weight: torch's own rules (ComfyUI's layers leave them unset), and 0 where a residual branch ends."""
+    """Set every weight: torch's own rules (ComfyUI's layers leave them unset), residual branches small or 0 at first.
+
+    Words start far apart and pass the text encoder nearly as they are, and TEXT_RATE keeps it so for a while. With
+    CLIP's own initial values (words 0.02, the branches large against them) every caption encodes to almost the same,
+    and a short training hardly gets away from that.
+    """
     import torch
     from torch import nn
 
@@ -252,8 +270,13 @@ def _initialise(text: Any, unet: Any, seed: int) -> None:
             for kind in (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm):
                 if isinstance(module, kind):
                     kind.reset_parameters(module)
-            if isinstance(module, nn.Embedding):
-                module.weight.normal_(std=0.02)
+        embeddings = text.text_model.embeddings
+        embeddings.token_embedding.weight.normal_(std=1.0)
+        embeddings.position_embedding.weight.normal_(std=0.3)
+        for name, module in text.named_modules():
+            if name.endswith(("out_proj", "fc2")):
+                module.weight.mul_(0.2)
+                module.bias.zero_()
         for name, module in unet.named_modules():
             if name.endswith(("out_layers.3", "proj_out")) or name == "out.2":
                 module.weight.zero_()
