@@ -70,7 +70,7 @@ class GlitchTrain(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     tooltip="The base, with or without LoRAs on it; a private copy is trained. "
-                    "Stable Diffusion 1.5, SDXL or FLUX.1.",
+                    "Stable Diffusion 1.5, SDXL, FLUX.1 or the demo model.",
                 ),
                 io.Clip.Input("clip", tooltip="Encodes the captions. Its clip skip is kept with the run."),
                 io.Vae.Input("vae", tooltip="Encodes the pictures."),

@@ -72,6 +72,13 @@ def canvas(server: ComfyServer, chromium: str, size: tuple[int, int] = (1600, 10
         browser.close()
 
 
+def reopen(page: Page) -> None:
+    """Load the page anew: a graph's values stay behind in the front end, and new files are listed after a reload."""
+    page.reload()
+    page.wait_for_function(_READY, timeout=120_000)
+    page.wait_for_timeout(3000)  # the workflow of the last session may still open
+
+
 def fit_view(page: Page) -> tuple[float, float, float, float]:
     """Scale and move the view so that the whole graph is seen beside the menus; return where: x, y, width, height."""
     place = page.evaluate(_FIT)

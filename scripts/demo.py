@@ -1,7 +1,8 @@
-"""Set everything up and run the pack's main job: photographs in, a LoRA trained, a labelled grid out.
+"""Set everything up and run the pack's main job: pictures in a style, a LoRA trained on them, a labelled grid out.
 
-``python3 scripts/demo.py`` starts a ComfyUI server, queues workflows/01-train-and-sweep.json on it, shows its
-progress and prints the grid's path as the last line. ``--ui`` opens the same workflow in the browser instead.
+``python3 scripts/demo.py`` starts a ComfyUI server, queues workflows/00-demo.json on it as it is, shows its progress
+and prints the grid's path as the last line. ``--ui`` opens the same workflow in the browser instead. With
+``--checkpoint`` it runs workflows/01-train-and-sweep.json on a Stable Diffusion 1.5 model of yours.
 """
 
 from __future__ import annotations  # an older Python must get as far as being told which one is needed
@@ -10,48 +11,40 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import demo_graph as graph
 from comfy_server import PACK_NAME, ComfyServer, PromptError, ServerError
+from demo_arguments import parse_arguments
+from demo_input import lay_out_checkpoint, lay_out_pictures, replace_folder
 from environment import ROOT, Environment, SetupError, prepare
 
-WORKFLOW = ROOT / "workflows" / "01-train-and-sweep.json"
-STEPS = 24
-# What a processor without a graphics card can do in minutes: smaller pictures, fewer steps and cells. Nothing else
-# of the shipped workflow is changed. Node type, then input name and value.
-SMALLER: dict[str, dict[str, Any]] = {
-    "GlitchFrameDataset": {"framing.resolution": 256, "framing.min_side": 128, "framing.max_side": 512},
-    "GlitchRecipe": {"sample_width": 256, "sample_height": 256, "sample_steps": 8},
-    "GlitchSweep": {"sizes": "256x256", "steps": "8"},
-}
+Json = dict[str, Any]
 
 
 def main() -> int:
     """Return 0 when the grid was made or the browser session ended, else 1 with the reason on standard error."""
-    arguments = _arguments()
+    arguments = parse_arguments()
     signal.signal(signal.SIGTERM, _stop)  # or the server would stay behind
     try:
         environment = prepare(("demo",), say=_say)
-        base = environment.cache / "demo"
         device = _device(environment)
-        with _server(environment, base, arguments.output, cpu=device == "cpu") as server:
-            prompt = _api_form(environment, server.object_info())
-            _lay_out_input(environment, base, prompt, arguments)
+        with _server(environment, environment.cache / "demo", arguments.output, cpu=device == "cpu") as server:
+            workflow, prompt = _lay_out(environment, server, arguments, device)
             if arguments.ui:
-                _serve(server)
+                _serve(server, graph.TRAIN if arguments.checkpoint else graph.DEMO)
                 return 0
-            _say(_told(device))
-            print(_run(server, _lowered(prompt, arguments.steps, device), arguments.output))
+            _say(_told(arguments, prompt, device))
+            grid = _run(server, prompt, workflow, arguments.output)
+        _say(_found(arguments, prompt, grid))
+        print(grid)
         return 0
     except (SetupError, ServerError, PromptError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -66,76 +59,6 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a LoRA on photographs and sweep it, inside ComfyUI.")
-    parser.add_argument("--ui", action="store_true", help="open the workflow in the browser instead of running it")
-    parser.add_argument("--images", type=_folder, help="a folder of your own pictures, captions as .txt beside them")
-    parser.add_argument("--checkpoint", type=_file, help="your own SD1.5 checkpoint, .safetensors")
-    steps_help = f"training steps (default {STEPS}); not with --ui, where the workflow's own number stands"
-    parser.add_argument("--steps", type=_positive, help=steps_help)
-    parser.add_argument(
-        "--output", type=_folder_or_new, help="folder for ComfyUI's output (default: in the cache folder)"
-    )
-    arguments = parser.parse_args()
-    if arguments.ui and arguments.steps:
-        parser.error("--steps: not used with --ui, set steps in the workflow's Recipe node instead")
-    arguments.steps = arguments.steps or STEPS
-    return arguments
-
-
-def _folder(text: str) -> Path:
-    path = Path(text).expanduser().resolve()
-    if not path.is_dir() or not any(found.is_file() for found in path.rglob("[!.]*")):
-        found = "an empty folder" if path.is_dir() else "no folder"
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, which is {found}, needed a folder of pictures, put some there or choose another"
-        )
-    return path
-
-
-def _file(text: str) -> Path:
-    """Return the path of a safetensors file: its first bytes are looked at, so that no other file is trained on."""
-    path = Path(text).expanduser().resolve()
-    fault = "is no file"
-    if path.is_file():
-        fault = "has another extension" if path.suffix.lower() != ".safetensors" else _header_fault(path)
-    if fault:
-        allowed = "needed an SD1.5 checkpoint as a .safetensors file"
-        raise argparse.ArgumentTypeError(f"got {text!r}, which {fault}, {allowed}, choose another or convert it")
-    return path
-
-
-def _header_fault(path: Path) -> str:
-    """Return what is wrong with a safetensors file's header (8 bytes of length, then JSON), "" when nothing is."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size - 8:
-                return "is cut off or no safetensors file"
-            names = set(dict(json.loads(file.read(length)))) - {"__metadata__"}
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    except (struct.error, ValueError, TypeError, MemoryError):
-        return "is no safetensors file"
-    return "" if names else "holds no weights"
-
-
-def _folder_or_new(text: str) -> Path:
-    path = Path(text).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"got {text!r}, which is a file, needed a folder (made if missing)")
-    return path
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needed a whole number from 1")
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, needed 1 or more")
-    return number
-
-
 def _device(environment: Environment) -> str:
     """Return "cuda", "mps" or "cpu": what the environment's torch can compute on, as ComfyUI will find it."""
     question = (
@@ -147,14 +70,6 @@ def _device(environment: Environment) -> str:
     return answer if answer in ("cuda", "mps") else "cpu"
 
 
-def _told(device: str) -> str:
-    if device != "cpu":
-        return f"Device: {device}, the workflow's own sizes"
-    size = SMALLER["GlitchFrameDataset"]["framing.resolution"]
-    steps = SMALLER["GlitchSweep"]["steps"]
-    return f"Device: cpu (no graphics card found), so smaller: pictures of {size} pixels, {steps} sampling steps"
-
-
 def _server(environment: Environment, base: Path, output: Path | None, cpu: bool) -> ComfyServer:
     _say("Starting ComfyUI")
     options: tuple[str, ...] = ()
@@ -164,12 +79,62 @@ def _server(environment: Environment, base: Path, output: Path | None, cpu: bool
     return ComfyServer(environment.comfyui, environment.python, base, arguments=options, cpu=cpu)
 
 
-def _api_form(environment: Environment, object_info: dict[str, Any]) -> dict[str, Any]:
-    """Return the shipped workflow in API form; the conversion runs in the environment."""
+# What is run
+
+
+def _lay_out(
+    environment: Environment, server: ComfyServer, arguments: argparse.Namespace, device: str
+) -> tuple[Json | None, Json]:
+    """Put files in their places; return the workflow in UI form, None where it is no more what runs, and API form."""
+    schema = server.object_info()
+    if arguments.checkpoint:
+        prompt = _api_form(environment, _read(graph.TRAIN), schema)
+        return None, _with_checkpoint(environment, server.base, prompt, arguments, device)
+    workflow = _read(graph.DEMO)
+    if arguments.corrupt:
+        workflow = graph.switched_on(workflow, "GlitchCorruptDataset")
+    shipped = prompt = _api_form(environment, workflow, schema)
+    if arguments.images:
+        other = _api_form(environment, _read(graph.TRAIN), schema)
+        lay_out_pictures(arguments.images, server.base / _dataset(other), _say)
+        prompt = graph.with_own_pictures(prompt, other)
+    if arguments.style:
+        prompt = graph.in_style(prompt, arguments.style)
+    if arguments.steps:
+        prompt = graph.with_steps(prompt, arguments.steps, 4)
+    return workflow if prompt == shipped else None, prompt
+
+
+def _with_checkpoint(
+    environment: Environment, base: Path, prompt: Json, arguments: argparse.Namespace, device: str
+) -> Json:
+    dataset = base / _dataset(prompt)
+    if arguments.images:
+        lay_out_pictures(arguments.images, dataset, _say)
+    else:
+        _say("Training on eight real photographs that come with scikit-image")
+        replace_folder(dataset, lambda folder: _in_environment(environment, "demo_photographs.py", folder))
+    name = lay_out_checkpoint(arguments.checkpoint, base / "models" / "checkpoints")
+    if arguments.ui:
+        _say(f"Choose {name} in the workflow's Load Checkpoint node.")
+    return graph.with_checkpoint(prompt, str(name), arguments.steps or graph.CHECKPOINT_STEPS, device == "cpu")
+
+
+def _dataset(prompt: Json) -> str:
+    return str(graph.value(prompt, "GlitchLoadDataset", "folder"))
+
+
+def _read(path: Path) -> Json:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _api_form(environment: Environment, workflow: Json, object_info: Json) -> Json:
+    """Return a workflow in API form; the conversion runs in the environment."""
     with tempfile.TemporaryDirectory() as folder:
-        schema = Path(folder) / "object_info.json"
-        schema.write_text(json.dumps(object_info), encoding="utf-8")
-        return json.loads(_in_environment(environment, "workflow_to_api.py", WORKFLOW, schema))
+        paths = [Path(folder) / name for name in ("workflow.json", "object_info.json")]
+        for path, content in zip(paths, (workflow, object_info), strict=True):
+            path.write_text(json.dumps(content), encoding="utf-8")
+        return json.loads(_in_environment(environment, "workflow_to_api.py", *paths))
 
 
 def _in_environment(environment: Environment, script: str, *arguments: Path | str) -> str:
@@ -182,127 +147,51 @@ def _in_environment(environment: Environment, script: str, *arguments: Path | st
     return done.stdout
 
 
-# What the workflow reads: it stays as it is, so the files get the names that stand in it.
+# What is told
 
 
-def _lay_out_input(environment: Environment, base: Path, prompt: dict[str, Any], arguments: argparse.Namespace) -> None:
-    checkpoint = base / "models" / "checkpoints" / _value(prompt, "CheckpointLoaderSimple", "ckpt_name")
-    dataset = base / "input" / _value(prompt, "GlitchLoadDataset", "folder").removeprefix("input/")
-    _lay_out_checkpoint(environment, checkpoint, arguments.checkpoint)
+def _told(arguments: argparse.Namespace, prompt: Json, device: str) -> str:
+    """Return what is about to be trained, in words."""
+    steps = graph.value(prompt, "GlitchRecipe", "steps")
+    if arguments.checkpoint:
+        side = graph.value(prompt, "GlitchFrameDataset", "framing.resolution")
+        why = " (no graphics card found, so smaller)" if device == "cpu" else ""
+        return f"Model: your {arguments.checkpoint.name}. Training: {steps} steps at {side} pixels on {device}{why}"
+    model = f"Model: the demo model, which draws coloured shapes at {graph.DEMO_SIDE} pixels."
+    rot = " Each picture is damaged by JPEG before training." if arguments.corrupt else ""
     if arguments.images:
-        _refuse_own_folder(arguments.images, dataset)
-        _say(f"Copying your pictures into {dataset}")
-        _replace_folder(dataset, lambda folder: _copy_pictures(arguments.images, folder))
+        return f"{model} Training: {steps} steps on your pictures, cropped to that size.{rot}"
+    style = graph.value(prompt, "GlitchDemoDataset", "style")
+    pictures = graph.value(prompt, "GlitchDemoDataset", "pictures")
+    word, look = graph.STYLES[style]
+    return f"{model} Training: {steps} steps on {pictures} drawn pictures of {look} (trigger word {word}).{rot}"
+
+
+def _found(arguments: argparse.Namespace, prompt: Json, grid: Path) -> str:
+    """Return where the LoRA is and what to look for in the grid."""
+    lines = [f"The LoRA is {_lora_of(grid)}"]
+    columns = "In the grid, from left to right: the model without the LoRA, then each checkpoint."
+    if arguments.checkpoint:
+        return "\n".join([*lines, f"{columns} A finished LoRA takes 1000 steps or more."])
+    if arguments.images:
+        word, look = graph.value(prompt, "GlitchTriggerWord", "trigger"), "colours and textures of your pictures"
     else:
-        _say("Training on eight real photographs that come with scikit-image")
-        _replace_folder(dataset, lambda folder: _in_environment(environment, "demo_photographs.py", folder))
+        word, look = graph.STYLES[graph.value(prompt, "GlitchDemoDataset", "style")]
+    leak = "Where a prompt leaves the word out, the picture should stay as it was: what changes there has leaked."
+    asked = f"Where the prompt has {word}, look for {look}."
+    if arguments.style == "heart":
+        return "\n".join([*lines, columns, asked])
+    return "\n".join([*lines, columns, asked, leak])
 
 
-def _refuse_own_folder(images: Path, dataset: Path) -> None:
-    """Raise ValueError when one of the two folders lies in the other: the second one is replaced."""
-    own = dataset.resolve()
-    if images == own or images in own.parents or own in images.parents:
-        raise ValueError(
-            f"--images: got {str(images)!r}, allowed any folder that neither holds nor lies in {own}, which the demo "
-            "replaces, copy your pictures to a folder of their own"
-        )
-
-
-def _replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a new folder beside `folder`, then put it in its place; when filling fails the old one stays as it is."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        new, old = Path(beside) / "new", Path(beside) / "old"
-        fill(new)
-        if folder.is_symlink():
-            folder.unlink()
-        elif folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except BaseException:
-            if old.exists():
-                old.rename(folder)
-            raise
-
-
-def _copy_pictures(images: Path, folder: Path) -> None:
-    """Copy all files; a link that leads nowhere, or to a folder it lies in, is left out and told."""
-
-    def left_out(place: str, names: list[str]) -> list[str]:
-        within = Path(place).resolve()
-        links = [path for name in names if (path := Path(place, name)).is_symlink()]
-        bad = [
-            link
-            for link in links
-            if not link.exists() or (found := link.resolve()) == within or found in within.parents
-        ]
-        for link in bad:
-            _say(f"Left out, a link that leads to no picture: {link}")
-        return [link.name for link in bad]
-
-    try:
-        shutil.copytree(images, folder, ignore=left_out)
-    except shutil.Error as error:
-        faults = "\n".join(f"  {fault[0]}: {fault[-1]}" for fault in error.args[0][:5])
-        raise ValueError(
-            f"--images: got {str(images)!r}, needed a folder whose files can all be read, "
-            f"repair or remove these, nothing was changed:\n{faults}"
-        ) from error
-
-
-def _lay_out_checkpoint(environment: Environment, wanted: Path, own: Path | None) -> None:
-    """Put the user's checkpoint, or one of random weights, where the workflow expects a checkpoint."""
-    source = own or environment.cache / "random-small.safetensors"
-    if own is None:
-        _say("No --checkpoint given: the model is a network of random weights, so the pictures it makes are noise.")
-        if not source.exists():
-            _say(f"Writing it to {source}")
-            _in_environment(environment, "random_checkpoint.py", source, "small")
-    if wanted.exists() and wanted.samefile(source):
-        return
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    wanted.unlink(missing_ok=True)
-    for link in (wanted.symlink_to, wanted.hardlink_to):
-        try:
-            link(source)
-            return
-        except OSError:
-            continue
-    shutil.copyfile(source, wanted)
-
-
-def _nodes(prompt: dict[str, Any], class_type: str) -> list[dict[str, Any]]:
-    return [node for node in prompt.values() if node["class_type"] == class_type]
-
-
-def _value(prompt: dict[str, Any], class_type: str, name: str) -> str:
-    for node in _nodes(prompt, class_type):
-        value = node["inputs"].get(name)
-        if isinstance(value, str) and value:
-            return value
-    raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, repair the workflow file")
-
-
-def _lowered(prompt: dict[str, Any], steps: int, device: str = "cpu") -> dict[str, Any]:
-    """Return the workflow with the wanted number of steps, three checkpoints on the way and, on the CPU, SMALLER."""
-    every = max(1, steps // 3)
-    counts = {"steps": steps, "checkpoint_every": every, "sample_every": every}
-    smaller = SMALLER if device == "cpu" else {}
-    changes = smaller | {"GlitchRecipe": smaller.get("GlitchRecipe", {}) | counts}
-    for class_type, values in changes.items():
-        for name, value in values.items():
-            _set(prompt, class_type, name, value)
-    return prompt
-
-
-def _set(prompt: dict[str, Any], class_type: str, name: str, value: Any) -> None:
-    """Set an input of every node of that type; a link is left alone, a missing input is an error of ours."""
-    nodes = [node for node in _nodes(prompt, class_type) if not isinstance(node["inputs"].get(name, []), list)]
-    if not nodes:
-        raise ValueError(f"{WORKFLOW.name}: no {class_type} with {name!r} in it, correct SMALLER in demo.py")
-    for node in nodes:
-        node["inputs"][name] = value
+def _lora_of(grid: Path) -> Path:
+    """Return the LoRA file of the run whose grid it is: the last checkpoint, where Load LoRA finds it."""
+    runs = next(parent for parent in grid.parents if parent.name == "glitch_lora")
+    run = grid.relative_to(runs).parts[0]
+    found = sorted((runs.parent / "loras").glob(f"{run}-*.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ValueError(f"loras: no file of the run {run} in {runs.parent / 'loras'}, look for it in {runs / run}")
+    return found[-1]
 
 
 # Running
@@ -337,11 +226,11 @@ class _Printer:
         self._waiting = ""
 
 
-def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Path:
+def _run(server: ComfyServer, prompt: Json, workflow: Json | None, output: Path | None) -> Path:
     """Queue the workflow, wait for its end and return the path of the grid's first page."""
     started = time.monotonic()
     server.on_event = _Printer(prompt).on_event
-    queued = server.submit(prompt, json.loads(WORKFLOW.read_text(encoding="utf-8")))
+    queued = server.submit(prompt, workflow)
     try:
         entry = server.wait(queued, timeout=7 * 24 * 3600)
     except KeyboardInterrupt:
@@ -350,23 +239,21 @@ def _run(server: ComfyServer, prompt: dict[str, Any], output: Path | None) -> Pa
             server.interrupt()
             server.wait(queued, timeout=60)
         raise
-    _say(f"Done in {time.monotonic() - started:.0f} s")
     for shown in entry["outputs"].values():  # the reports: what was read and left out, what was trained
         for text in shown.get("text", ()):
             _say(text)
-    loras = (output.resolve() if output else server.base / "output") / "loras"
-    _say(f"The LoRA is in {loras}")
+    _say(f"Done in {time.monotonic() - started:.0f} s")
     grids = [number for number, node in prompt.items() if node["class_type"] == "GlitchGrid"]
     for number in grids:
         for picture in entry["outputs"].get(number, {}).get("images", ()):
             folder = output.resolve() if output and picture["type"] == "output" else server.base / picture["type"]
             return folder / picture["subfolder"] / picture["filename"]
-    raise ValueError(f"{WORKFLOW.name}: no grid came out, see {server.log_path}")
+    raise ValueError(f"workflow: no grid came out, see {server.log_path}")
 
 
-def _serve(server: ComfyServer) -> None:
+def _serve(server: ComfyServer, workflow: Path) -> None:
     """Open the workflow in the browser and keep the server until the user stops it."""
-    address = f"{server.url}/?template={WORKFLOW.stem}&source={PACK_NAME}"
+    address = f"{server.url}/?template={workflow.stem}&source={PACK_NAME}"
     _say(f"ComfyUI runs at {address}\nPress Ctrl+C to end it.")
     if not os.environ.get("GLITCH_NO_BROWSER"):
         webbrowser.open(address)

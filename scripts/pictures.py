@@ -1,7 +1,7 @@
-"""Take the pictures of the canvas: ``python3 scripts/pictures.py`` runs the shipped workflow and photographs it.
+"""Take the pictures of the canvas: ``python3 scripts/pictures.py`` runs the demo as shipped and photographs it.
 
-It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflow's thumbnail. The model is a network of random
-weights, so the sweep shows noise; the photographs are real. Sizes and numbers of steps are those of scripts/demo.py.
+It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflows' thumbnails; 01-train-and-sweep, which needs a
+model that is not here, is photographed as it opens.
 """
 
 import json
@@ -13,26 +13,17 @@ from typing import Any
 
 from comfy_server import ComfyServer
 from environment import ROOT
+from plan_demo import DEMO
+from plan_train import TRAIN
+from plans import Plan
 from rerun import again_in_environment, in_environment
-from workflow import CHECKPOINT, DATASET, WORKFLOW
-
-from demo import SMALLER
+from workflow import lay_out_names
 
 CANVAS = ROOT / "docs" / "images" / "canvas.jpg"
 GRID = CANVAS.with_name("grid.jpg")
+GRID_SIDE = 1600  # pixels at most; small enough for a page, and its labels can be read
 SIZE = (2000, 1250)
-STEPS = {"steps": 24, "checkpoint_every": 8, "sample_every": 8}
 MARGIN = 8
-
-_LOWER = """(changes) => {
-  for (const [type, values] of Object.entries(changes))
-    for (const node of app.graph._nodes.filter(each => each.type === type))
-      for (const [name, value] of Object.entries(values)) {
-        const widget = node.widgets.find(each => each.name === name)
-        widget.value = value
-        widget.callback?.(value, app.canvas, node)
-      }
-}"""
 
 
 def main() -> int:
@@ -40,48 +31,48 @@ def main() -> int:
     if not in_environment():
         return again_in_environment(__file__)
     with tempfile.TemporaryDirectory() as folder:
-        photograph_canvas(Path(os.environ["COMFYUI_PATH"]), Path(folder))
+        photograph_workflows(Path(os.environ["COMFYUI_PATH"]), Path(folder))
     return 0
 
 
-def photograph_canvas(comfyui: Path, base: Path) -> None:
-    """Run the workflow in the page of a server of its own, and write the pictures."""
-    from canvas import canvas, fit_view, require_chromium
+def photograph_workflows(comfyui: Path, base: Path) -> None:
+    """Open the workflows in the page of a server of its own, run the demo, and write the pictures."""
+    from canvas import canvas, require_chromium
 
+    lay_out_names(base, TRAIN)
     with (
         ComfyServer(comfyui, sys.executable, base) as server,
         canvas(server, require_chromium(), SIZE) as page,
     ):
-        _lay_out(comfyui, base)
-        page.reload()
-        page.wait_for_function(
-            "() => window.app?.extensionManager && window.LiteGraph?.registered_node_types?.GlitchTrain && window.graph"
-        )
-        page.wait_for_timeout(3000)
-        page.evaluate("workflow => app.loadGraphData(workflow)", json.loads(WORKFLOW.read_text(encoding="utf-8")))
-        page.evaluate(_LOWER, SMALLER | {"GlitchRecipe": SMALLER["GlitchRecipe"] | STEPS})
+        _save(_photograph(page, TRAIN, base), {TRAIN.path.with_suffix(".jpg"): 900})
+        _open(page, DEMO)
         page.evaluate("() => app.queuePrompt(0)")
         _wait_for_history(server, page)
-        left, top, width, height = fit_view(page)
-        page.wait_for_timeout(3000)
-        picture = base / "canvas.png"
-        page.screenshot(path=picture)
+        _save(_photograph(page, None, base), {CANVAS: 1800, DEMO.path.with_suffix(".jpg"): 900})
+    _write_grid(next((base / "output").rglob("grid-1.png")))
+
+
+def _open(page: Any, plan: Plan) -> None:
+    from canvas import reopen
+
+    reopen(page)
+    page.evaluate("workflow => app.loadGraphData(workflow)", json.loads(plan.path.read_text(encoding="utf-8")))
+
+
+def _photograph(page: Any, plan: Plan | None, base: Path) -> Any:
+    """Return a picture of the workflow, or of the one that is open, without the page around it."""
+    from canvas import fit_view
+    from PIL import Image
+
+    if plan:
+        _open(page, plan)
+    left, top, width, height = fit_view(page)
+    page.wait_for_timeout(3000)
+    path = base / "canvas.png"
+    page.screenshot(path=path)
     box = (left - MARGIN, top - MARGIN, left + width + MARGIN, top + height + MARGIN)
-    _write_pictures(picture, box)
-    _write_jpeg(next((base / "output").rglob("grid-1.png")), GRID)
-
-
-def _lay_out(comfyui: Path, base: Path) -> None:
-    from demo_photographs import write_photographs
-
-    sys.path.append(str(comfyui))
-    import comfy.cli_args
-
-    comfy.cli_args.args.cpu = True
-    from random_checkpoint import write_random_checkpoint
-
-    write_random_checkpoint(base / "models" / "checkpoints" / CHECKPOINT)
-    write_photographs(base / "input" / DATASET)
+    with Image.open(path) as image:
+        return image.convert("RGB").crop(box)
 
 
 def _wait_for_history(server: ComfyServer, page: Any) -> None:
@@ -91,23 +82,26 @@ def _wait_for_history(server: ComfyServer, page: Any) -> None:
     server.wait(number)
 
 
-def _write_pictures(picture: Path, box: tuple[float, float, float, float]) -> None:
+def _save(picture: Any, widths: dict[Path, int]) -> None:
+    from PIL import Image
+
+    for path, width in widths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = picture.resize((width, round(width * picture.height / picture.width)), Image.Resampling.LANCZOS)
+        _write_jpeg(small, path)
+
+
+def _write_grid(picture: Path) -> None:
     from PIL import Image
 
     with Image.open(picture) as image:
-        graph = image.convert("RGB").crop(box)
-    CANVAS.parent.mkdir(parents=True, exist_ok=True)
-    for path, width in ((CANVAS, 1800), (WORKFLOW.with_suffix(".jpg"), 900)):
-        small = graph.resize((width, round(width * graph.height / graph.width)), Image.Resampling.LANCZOS)
-        small.save(path, quality=80, optimize=True)
-        print(path, path.stat().st_size)
+        page = image.convert("RGB")
+    page.thumbnail((GRID_SIDE, GRID_SIDE), Image.Resampling.LANCZOS)
+    _write_jpeg(page, GRID)
 
 
-def _write_jpeg(picture: Path, path: Path) -> None:
-    from PIL import Image
-
-    with Image.open(picture) as image:
-        image.convert("RGB").save(path, quality=80, optimize=True)
+def _write_jpeg(picture: Any, path: Path) -> None:
+    picture.save(path, quality=80, optimize=True)
     print(path, path.stat().st_size)
 
 

@@ -1,4 +1,4 @@
-"""The workflow that the pack ships, in both forms, with what it reads laid out in a server's folders."""
+"""The workflows that the pack ships, in both forms, with what they read laid out in a server's folders."""
 
 import json
 from pathlib import Path
@@ -10,23 +10,24 @@ from tiny_models import write_random_checkpoint
 from workflow_to_api import to_api
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKFLOW = ROOT / "workflows" / "01-train-and-sweep.json"
+DEMO, TRAIN = (ROOT / "workflows" / f"{name}.json" for name in ("00-demo", "01-train-and-sweep"))
+WORKFLOWS = (DEMO, TRAIN)
 
 Values = dict[str, dict[str, Any]]
 
 
-def ui_form() -> dict[str, Any]:
-    """Return the shipped workflow as the canvas saves it."""
-    return json.loads(WORKFLOW.read_text(encoding="utf-8"))
+def ui_form(path: Path = TRAIN) -> dict[str, Any]:
+    """Return a shipped workflow as the canvas saves it."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def api_form(server: ComfyServer) -> dict[str, Any]:
-    """Return the shipped workflow as the server runs it."""
-    return to_api(ui_form(), server.object_info())
+def api_form(server: ComfyServer, path: Path = TRAIN) -> dict[str, Any]:
+    """Return a shipped workflow as the server runs it."""
+    return to_api(ui_form(path), server.object_info())
 
 
 def lay_out(server: ComfyServer, size: str = "small") -> None:
-    """Put a checkpoint of random weights and real photographs where the workflow expects its files."""
+    """Put a checkpoint of random weights and real photographs where 01-train-and-sweep expects its files."""
     prompt = api_form(server)
     (checkpoint,) = values(prompt, "CheckpointLoaderSimple", "ckpt_name")
     (folder,) = values(prompt, "GlitchLoadDataset", "folder")

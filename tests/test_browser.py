@@ -1,9 +1,10 @@
-"""The canvas in a real browser: the shipped workflow opens, pictures are uploaded, nodes look right.
+"""The canvas in a real browser: the shipped workflows open, pictures are uploaded, nodes look right.
 
 Oracles: the front end itself (its errors, its conversion to API form) and the files that arrive in ComfyUI's input.
 """
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from canvas import canvas, find_chromium, fit_view
 from comfy_server import PACK_NAME
 from photographs import photograph
 from PIL import Image
-from shipped_workflow import WORKFLOW, api_form, lay_out, ui_form
+from shipped_workflow import DEMO, TRAIN, WORKFLOWS, api_form, lay_out, ui_form
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -31,40 +32,50 @@ def page(server):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes 2.0"])
-def opened(page, server, request):
-    """The shipped workflow, opened from its template address, in each of the two designs of nodes."""
+def design(page, server, request):
+    """The page in each of the two designs of nodes."""
     server.post("/settings", {"Comfy.VueNodes.Enabled": request.param})
-    page.complaints.clear()
-    page.goto(f"{server.url}/?template={WORKFLOW.stem}&source={PACK_NAME}")
-    count = len(ui_form()["nodes"])
-    page.wait_for_function(f"() => window.app?.graph?._nodes?.length === {count}", timeout=60_000)
-    page.wait_for_timeout(1000)
-    fit_view(page)
     return page
 
 
+@pytest.fixture(scope="module", params=WORKFLOWS, ids=lambda path: path.stem)
+def opened(design, server, request):
+    """The page with a shipped workflow, opened from its template address, and the workflow's path."""
+    design.complaints.clear()
+    design.goto(f"{server.url}/?template={request.param.stem}&source={PACK_NAME}")
+    count = len(ui_form(request.param)["nodes"])
+    design.wait_for_function(f"() => window.app?.graph?._nodes?.length === {count}", timeout=60_000)
+    design.wait_for_timeout(1000)
+    fit_view(design)
+    return design, request.param
+
+
 @pytest.fixture
-def shown(opened):
-    """The workflow as it was opened."""
-    opened.evaluate("workflow => app.loadGraphData(workflow)", ui_form())
-    fit_view(opened)
-    return opened
+def shown(design, server):
+    """The page with the workflow for pictures of one's own."""
+    design.goto(server.url)
+    design.wait_for_function("() => window.app?.extensionManager && window.graph")
+    design.wait_for_timeout(1000)
+    design.evaluate("workflow => app.loadGraphData(workflow)", ui_form())
+    fit_view(design)
+    return design
 
 
 def test_template_opens_without_a_missing_node_or_an_error(opened, tmp_path):
+    page, _ = opened
     lost = "app.graph._nodes.filter(node => node.has_errors || !LiteGraph.registered_node_types[node.type]).length"
-    assert opened.evaluate(f"() => {lost}") == 0
-    assert [text for text in opened.complaints if not any(known in text for known in NOT_OURS)] == []
-    assert opened.get_by_role("dialog").count() == 0
-    picture = tmp_path / "canvas.png"
-    opened.screenshot(path=picture)
-    with Image.open(picture) as image:
-        assert len(set(image.convert("RGB").resize((80, 50)).get_flattened_data())) > 100
+    assert page.evaluate(f"() => {lost}") == 0
+    assert [text for text in page.complaints if not any(known in text for known in NOT_OURS)] == []
+    assert page.get_by_role("dialog").count() == 0
+    end = time.monotonic() + 60
+    while (seen := _colours(page, tmp_path / "canvas.png")) <= 100:
+        assert time.monotonic() < end, f"{seen} colours: nothing was drawn"
 
 
-def test_front_end_sends_what_the_converter_gives(shown, server):
-    sent = shown.evaluate("async () => (await app.graphToPrompt()).output")
-    wanted = api_form(server)
+def test_front_end_sends_what_the_converter_gives(opened, server):
+    page, path = opened
+    sent = page.evaluate("async () => (await app.graphToPrompt()).output")
+    wanted = api_form(server, path)
     assert {number: node["inputs"] for number, node in sent.items()} == {
         number: node["inputs"] for number, node in wanted.items()
     }
@@ -73,20 +84,42 @@ def test_front_end_sends_what_the_converter_gives(shown, server):
     }
 
 
-def test_saving_again_keeps_every_value(shown):
-    saved = shown.evaluate("() => app.graph.serialize().nodes.map(node => [node.id, node.widgets_values ?? null])")
-    kept = {node["id"]: node.get("widgets_values") for node in ui_form()["nodes"]}
+def test_saving_again_keeps_every_value(opened):
+    page, path = opened
+    saved = page.evaluate("() => app.graph.serialize().nodes.map(node => [node.id, node.widgets_values ?? []])")
+    kept = {node["id"]: node.get("widgets_values", []) for node in ui_form(path)["nodes"]}
     assert dict(saved) == kept
 
 
-def test_template_browser_shows_the_workflow(page, server):
+def test_one_key_takes_the_damage_in_or_out(opened):
+    """Ctrl+B on Corrupt Dataset: in the demo it is bypassed at first, in the other workflow it takes part."""
+    page, path = opened
+    sent = page.evaluate(
+        """async () => {
+          const toggle = () => app.extensionManager.command.execute("Comfy.Canvas.ToggleSelectedNodes.Bypass")
+          app.canvas.selectNode(app.graph._nodes.find(each => each.type === "GlitchCorruptDataset"))
+          await toggle()
+          const {output} = await app.graphToPrompt()
+          await toggle()
+          return output
+        }"""
+    )
+    (trained,) = (node["inputs"]["dataset"][0] for node in sent.values() if node["class_type"] == "GlitchTrain")
+    before = {DEMO: "GlitchCorruptDataset", TRAIN: "GlitchFrameDataset"}
+    assert sent[trained]["class_type"] == before[path]
+
+
+def test_template_browser_shows_the_workflows_the_demo_first(page, server):
     page.goto(server.url)
     page.wait_for_function("() => window.app?.extensionManager && window.graph")
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     dialog = page.get_by_role("dialog")
     dialog.get_by_text(PACK_NAME, exact=False).first.click()
-    card = dialog.get_by_text(WORKFLOW.stem, exact=False).first
-    card.wait_for()
+    cards = [dialog.get_by_text(path.stem, exact=False).first for path in (DEMO, TRAIN)]
+    for card in cards:
+        card.wait_for()
+    demo, train = (card.bounding_box() for card in cards)
+    assert (demo["y"], demo["x"]) < (train["y"], train["x"])
     thumbnail = dialog.locator("img").first
     thumbnail.wait_for()
     assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") >= 300
@@ -193,6 +226,13 @@ def test_an_upload_that_fails_whole_leaves_no_dataset(shown, server, tmp_path):
 
 
 NODE = "app.graph._nodes.find(node => node.type === 'GlitchLoadDataset')"
+
+
+def _colours(page, path):
+    """Return how many colours a small copy of what the page shows has."""
+    page.screenshot(path=path)
+    with Image.open(path) as image:
+        return len(set(image.convert("RGB").resize((80, 50)).get_flattened_data()))
 
 
 def _write(folder: Path, pictures: dict[str, str], texts: dict[str, str]) -> list[Path]:

@@ -1,18 +1,21 @@
-"""The shipped workflow: its file is sound, and it does the main job on a real server with a random SD1.5 network.
+"""The shipped workflows: their files are sound, and each does its job on a real server.
 
+00-demo runs on the demo model, 01-train-and-sweep on a random SD1.5 network.
 Oracles: ComfyUI's own /object_info and validation for the file; safetensors and the pixels of saved files for the run.
 """
 
 import itertools
+import json
 import shutil
 import time
 
 import numpy as np
 import pytest
 from comfy_server import PACK_NAME
+from glitch_lora.host.demo_model import WEIGHTS
 from PIL import Image
 from safetensors import safe_open
-from shipped_workflow import WORKFLOW, api_form, lay_out, lowered, number_of, ui_form
+from shipped_workflow import DEMO, TRAIN, WORKFLOWS, api_form, lay_out, lowered, number_of, ui_form
 
 # Only sizes, numbers of steps and numbers of pictures differ from what is shipped.
 LOWERED = {
@@ -27,25 +30,31 @@ LOWERED = {
     },
     "GlitchSweep": {"sizes": "64x64", "steps": "2"},
 }
+# Two steps instead of 300 in training and of 20 in sampling, two checkpoints instead of four.
+LOWERED_DEMO = {"GlitchRecipe": {"steps": 2, "checkpoint_every": 1}, "GlitchSweep": {"steps": "2"}}
 NOT_RUN = {"MarkdownNote"}
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
 
 def test_folder_holds_nothing_but_workflows_and_thumbnails():
-    for path in WORKFLOW.parent.iterdir():
+    for path in TRAIN.parent.iterdir():
         assert path.suffix in (".json", ".jpg"), path
         assert path.with_suffix(".json").is_file() and path.with_suffix(".jpg").is_file(), path
+    assert set(TRAIN.parent.glob("*.json")) == set(WORKFLOWS)
 
 
-def test_thumbnail_is_a_small_readable_picture():
-    path = WORKFLOW.with_suffix(".jpg")
+@each_workflow
+def test_thumbnail_is_a_small_readable_picture(path):
+    path = path.with_suffix(".jpg")
     assert path.stat().st_size < 300_000
     with Image.open(path) as image:
         assert image.format == "JPEG"
         assert min(image.size) >= 300
 
 
-def test_links_stand_at_both_ends_with_one_type():
-    workflow = ui_form()
+@each_workflow
+def test_links_stand_at_both_ends_with_one_type(path):
+    workflow = ui_form(path)
     nodes = {node["id"]: node for node in workflow["nodes"]}
     links = {link[0]: link for link in workflow["links"]}
     assert len(nodes) == len(workflow["nodes"])
@@ -61,17 +70,20 @@ def test_links_stand_at_both_ends_with_one_type():
     assert sorted(ends) == sorted(links)
 
 
-def test_values_are_as_many_as_the_schema_has_widgets(server):
+@each_workflow
+def test_values_are_as_many_as_the_schema_has_widgets(server, path):
     info = server.object_info()
-    for node in ui_form()["nodes"]:
+    for node in ui_form(path)["nodes"]:
         if node["type"] in NOT_RUN:
             continue
-        expected = _widgets(info[node["type"]], dict(zip(itertools.count(), node["widgets_values"], strict=False)))
-        assert len(node["widgets_values"]) == expected, node["type"]
+        values = node.get("widgets_values", [])
+        expected = _widgets(info[node["type"]], dict(zip(itertools.count(), values, strict=False)))
+        assert len(values) == expected, node["type"]
 
 
-def test_nodes_and_groups_do_not_overlap():
-    workflow = ui_form()
+@each_workflow
+def test_nodes_and_groups_do_not_overlap(path):
+    workflow = ui_form(path)
     title = 30  # a node's position is below its title bar
     boxes = [(n["pos"][0], n["pos"][1] - title, n["size"][0], n["size"][1] + title) for n in workflow["nodes"]]
     for one, other in itertools.combinations(boxes, 2):
@@ -118,16 +130,37 @@ def test_main_job_runs_and_a_second_queue_returns_at_once(server, tmp_path):
     assert {path for path in after if before.get(path) != after[path] and "sweeps" not in path.parts} == set()
 
 
-def test_workflow_is_listed_as_a_template(server):
-    assert WORKFLOW.stem in server.get("/api/workflow_templates")[PACK_NAME]
-    listed = server.get(f"/api/workflow_templates/{PACK_NAME}/{WORKFLOW.name}")
-    assert listed == ui_form()
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights are not in this checkout")
+def test_demo_needs_no_file_and_no_choice(comfy_server, tmp_path):
+    """A fresh ComfyUI with nothing in its folders: the demo trains, and its grid shows more than the base model."""
+    with comfy_server(tmp_path / "fresh") as server:
+        prompt = lowered(api_form(server, DEMO), LOWERED_DEMO)
+        assert "GlitchCorruptDataset" not in {node["class_type"] for node in prompt.values()}, "clean at first"
+        entry, told = _queue(server, prompt, DEMO)
+        assert len(told) == 2
+        (run,) = (server.base / "output" / "glitch_lora").glob("demo-*")
+        assert len(list((run / "checkpoints").glob("*.safetensors"))) == 2
+        trained_on = json.loads((run / "config.json").read_text(encoding="utf-8"))["dataset"]
+        assert len(trained_on) == 24 and all(item["caption"].startswith("prtkl, ") for item in trained_on)
+        (grid,) = server.files({"outputs": {"grid": entry["outputs"][number_of(prompt, "GlitchGrid")]}})
+        with Image.open(grid) as page:
+            # four prompts by base and two checkpoints of 64 pixels, with room for labels on both axes
+            assert page.width > 3 * 64 and page.height > 4 * 64
+        pictures = list((run / "sweeps").rglob("*.png"))
+        assert len([path for path in pictures if not path.stem.startswith("grid")]) == 12
 
 
-def _queue(server, prompt):
+@each_workflow
+def test_workflow_is_listed_as_a_template(server, path):
+    assert path.stem in server.get("/api/workflow_templates")[PACK_NAME]
+    listed = server.get(f"/api/workflow_templates/{PACK_NAME}/{path.name}")
+    assert listed == ui_form(path)
+
+
+def _queue(server, prompt, path=TRAIN):
     """Return the history entry and the lines that training steps told."""
     seen = len(server.events)
-    entry = server.queue(prompt, workflow=ui_form())
+    entry = server.queue(prompt, workflow=ui_form(path))
     time.sleep(0.5)
     texts = [data["text"] for kind, data in server.events[seen:] if kind == "progress_text"]
     return entry, [text for text in texts if "loss" in text]
