@@ -8,8 +8,8 @@ overtraining  does training on five pictures for long end in copies of them?
 corruption    does a dataset rotted by JPEG give rotted pictures, against the same training on clean ones?
 
 A finished arm is one line of DIR/rows.jsonl and one grid in DIR; it is not run again. Without names all arms run, in
-about half an hour on two cores. ``--grids`` copies the grids to docs/images, ``--table`` prints docs/demo-studies.md's
-tables.
+about half an hour on two cores. ``--docs`` then copies the grids to docs/images and prints the tables of
+docs/demo-studies.md.
 """
 
 import argparse
@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "scripts"))
 
 PICTURES = 24  # of a style's dataset
-STYLE_STEPS, STYLE_EVERY = 400, 50
+STYLE_STEPS, STYLE_EVERY = 400, 100
 QUESTIONS = 40
-OVER_PICTURES, OVER_STEPS, OVER_EVERY = 5, 1600, 200
+OVER_STEPS, OVER_EVERY = 1200, 300
 SHOWN = 4  # prompts in a grid
 
 
@@ -45,6 +45,8 @@ def main() -> int:
     studies = Studies(arguments.work)
     for name in arguments.arms or list(ARMS):
         studies.run(name)
+    if arguments.docs:
+        studies.document()
     return 0
 
 
@@ -54,6 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what training does to the demo model.")
     parser.add_argument("arms", nargs="*", metavar="ARM", help=f"some of {', '.join(ARMS)} (default: all)")
     parser.add_argument("--work", type=Path, default=cache_folder() / "demo-studies", help="where rows and grids go")
+    parser.add_argument("--docs", action="store_true", help="copy the grids to docs/images and print the tables")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.arms if name not in ARMS]
     if unknown:
@@ -97,6 +100,18 @@ class Studies:
         rows = [json.loads(line) for line in lines]
         found = [row for row in rows if row["arm"] == name and row["weights"] == self.weights]
         return found[-1] if found else None
+
+    def document(self) -> None:
+        """Copy the finished arms' grids into the documentation and print their tables in Markdown."""
+        from PIL import Image
+
+        rows = {name: row for name in ARMS if (row := self._row(name)) is not None}
+        for name in rows:
+            with Image.open(self.work / f"demo-{name}.png") as grid:
+                small = grid.convert("RGB")
+                small.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
+                small.save(ROOT / "docs" / "images" / f"demo-{name}.jpg", quality=85, optimize=True)
+        print("\n".join(_tables(rows)))
 
     def train(self, name: str, dataset: Any, **recipe: Any) -> Trained:
         """Train on a dataset with the pack's own trainer, from nothing, and return every checkpoint."""
@@ -362,6 +377,35 @@ def _mean(measure: Callable[[Any], float], pictures: Sequence[Any]) -> float:
 
 def _share(answers: Sequence[bool]) -> float:
     return sum(answers) / len(answers)
+
+
+def _tables(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the rows as Markdown: one table of styles, one of the overtraining, one of the corruption."""
+    lines = [
+        "| style | trained | moved | colour | shape | both | shows without the word |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        if name.startswith("style-"):
+            for step in row["steps"]:
+                when = f"{step['step']} steps" if step["step"] else "base"
+                if step is row["steps"][-1]:
+                    when += f", {row['train_seconds']:.0f} s"
+                shares = " | ".join(f"{step[key]:.0%}" for key in ("moved", "colour", "shape", "both", "leaked"))
+                lines.append(f"| {name.removeprefix('style-')} | {when} | {shares} |")
+    if "overtraining" in rows:
+        lines += ["", "| step | of the dataset's captions | of other prompts |", "|---|---|---|"]
+        for step in rows["overtraining"]["steps"]:
+            lines.append(f"| {step['step']} | {step['captions']:.1f} | {step['others']:.1f} |")
+        lines.append(f"| between the photographs | {rows['overtraining']['spacing']:.1f} | |")
+    if "corruption" in rows:
+        row = rows["corruption"]
+        lines += ["", "| pictures | blockiness | content right |", "|---|---|---|"]
+        lines += [f"| dataset, {name} | {row[f'dataset {name}']:.2f} | |" for name in ("clean", "rotted")]
+        lines += [
+            f"| {name} | {row[name]:.2f} | {row[f'content {name}']:.0%} |" for name in ("base", "clean", "rotted")
+        ]
+    return lines
 
 
 ARMS: dict[str, Callable[[Studies], dict[str, Any]]] = {

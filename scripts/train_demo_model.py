@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ UNKNOWN_WORD = 0.15  # so that a word the model does not know disturbs nothing
 # picture's, or the last touches to a nearly clean picture would drown what is to be in it (in the spirit of min-SNR
 # weighting, Hang et al. 2023).
 MOST_WEIGHT = 5.0
-SAVE_EVERY = 500
+SAVE_EVERY = 250
 LOG_EVERY = 50
 
 
@@ -60,6 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _import_host() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # each worker has a core
     sys.path.append(os.environ["COMFYUI_PATH"])
     import comfy.cli_args
     import torch
@@ -104,14 +106,12 @@ class Training:
         self.autoencoder = demo_model.BlockAutoencoder().to(self.device)
         self.text = clip.cond_stage_model.clip_l.transformer.to(self.device)
         self.unet = demo_model.build_network().diffusion_model.to(self.device)
-        self.weights = {f"clip.{name}": value for name, value in self.text.named_parameters()}
-        self.weights |= {f"unet.{name}": value for name, value in self.unet.named_parameters()}
+        self.weights = _named(self.text, self.unet)
         _initialise(self.text, self.unet, arguments.seed)
         for value in self.weights.values():
             value.requires_grad_(True)
-        # The UNet computes in bf16 on a copy; the weights that the optimizer sees stay fp32.
-        self.working = copy.deepcopy(self.unet).to(torch.bfloat16).train()
-        self.working.dtype = torch.bfloat16
+        workers = 1 if self.device.type == "cuda" else os.cpu_count() or 1
+        self.workers = [Worker(self.text, self.unet) for _ in range(workers)]
         self.average = {name: value.detach().clone() for name, value in self.weights.items()}
         self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.99), fused=True)
         self.step = 0
@@ -155,32 +155,26 @@ class Training:
 
     def _update(self) -> float:
         import torch
-        from glitch_lora.host.blocks import OutOfPlace
-        from glitch_lora.host.demo_model import TIMESTEPS
 
         for group in self.optimizer.param_groups:
             group["lr"] = self.arguments.learning_rate * group["rate"] * _rate(self.step, self.arguments.steps)
-        x0, tokens, noise, sigma = self._batch()
-        with OutOfPlace():  # ComfyUI's text encoder adds its residuals in place
-            context = self.text.text_model(tokens)[0]
-        x_t = torch.lerp(x0, noise, sigma.view(-1, 1, 1, 1))
-        options = {"optimized_attention_override": _attention} if self.device.type == "cpu" else {}
-        context = context.to(torch.bfloat16)
-        velocity = self.working(x_t, sigma * TIMESTEPS, context=context, transformer_options=options)
-        error = (velocity - (noise - x0)).square().mean((1, 2, 3))
-        loss = (error * (MOST_WEIGHT * sigma**2).clamp(max=1.0)).mean()
-        loss.backward()
+        batch, count = self._batch(), len(self.workers)
+        with ThreadPoolExecutor(count) as pool:
+            shares = [tuple(part[index::count] for part in batch) for index in range(count)]
+            losses = list(pool.map(Worker.backward, self.workers, shares))
         with torch.no_grad():
-            for master, worker in zip(self.unet.parameters(), self.working.parameters(), strict=True):
-                master.grad, worker.grad = worker.grad.float(), None
+            for name, value in self.weights.items():
+                parts = [worker.weights[name].grad for worker in self.workers]
+                if parts[0] is not None:  # nothing is learned for the projection of the pooled output
+                    value.grad = torch.stack([part.float() for part in parts]).mean(0)
             torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
             self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            torch._foreach_copy_(list(self.working.parameters()), list(self.unet.parameters()))
             keep = min(EMA, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - keep)
+        for worker in self.workers:
+            worker.follow(self.weights)
         self.step += 1
-        return loss.item()
+        return sum(losses) / count
 
     def _batch(self) -> tuple[Any, ...]:
         """Return clean latents, token rows, noise and sigmas of this step."""
@@ -246,12 +240,59 @@ class Training:
                 self.average[name].copy_(file.get_tensor(f"average/{name}"))
                 parts = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"adam/{key}/{name}" in file.keys()]
                 self.optimizer.state[value] = {key: file.get_tensor(f"adam/{key}/{name}") for key in parts}
-        for master, worker in zip(self.unet.parameters(), self.working.parameters(), strict=True):
-            worker.data.copy_(master.data)
+        for worker in self.workers:
+            worker.follow(self.weights)
         print(f"goes on from step {self.step}")
 
     def _identity(self) -> dict[str, Any]:
         return {name: getattr(self.arguments, name) for name in ("batch", "learning_rate", "seed")}
+
+
+class Worker:
+    """A copy of the networks that computes the gradients of its share of a batch, the UNet in bf16.
+
+    On a CPU each core has one: two whole backward passes side by side wait for each other once a step, the threads of
+    one pass at every layer.
+    """
+
+    def __init__(self, text: Any, unet: Any) -> None:
+        import torch
+
+        self.text, self.unet = copy.deepcopy(text), copy.deepcopy(unet).to(torch.bfloat16).train()
+        self.unet.dtype = torch.bfloat16
+        self.weights = _named(self.text, self.unet)
+
+    def follow(self, weights: dict[str, Any]) -> None:
+        """Take over the optimizer's weights and forget the gradients."""
+        import torch
+
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.weights.values()), list(weights.values()))
+        for value in self.weights.values():
+            value.grad = None
+
+    def backward(self, batch: tuple[Any, ...]) -> float:
+        """Leave the gradients of a batch in the weights; return its loss."""
+        import torch
+        from glitch_lora.host.blocks import OutOfPlace
+        from glitch_lora.host.demo_model import TIMESTEPS
+
+        x0, tokens, noise, sigma = batch
+        with OutOfPlace():  # ComfyUI's text encoder adds its residuals in place
+            context = self.text.text_model(tokens)[0].to(torch.bfloat16)
+        x_t = torch.lerp(x0, noise, sigma.view(-1, 1, 1, 1))
+        options = {} if x0.is_cuda else {"optimized_attention_override": _attention}
+        velocity = self.unet(x_t, sigma * TIMESTEPS, context=context, transformer_options=options)
+        error = (velocity - (noise - x0)).square().mean((1, 2, 3))
+        loss = (error * (MOST_WEIGHT * sigma**2).clamp(max=1.0)).mean()
+        loss.backward()
+        return loss.item()
+
+
+def _named(text: Any, unet: Any) -> dict[str, Any]:
+    """Return the weights by the names they have in the file."""
+    named = {f"clip.{name}": value for name, value in text.named_parameters()}
+    return named | {f"unet.{name}": value for name, value in unet.named_parameters()}
 
 
 def _initialise(text: Any, unet: Any, seed: int) -> None:
