@@ -152,24 +152,26 @@ def _in_environment(environment: Environment, script: str, *arguments: Path | st
 
 def _told(arguments: argparse.Namespace, prompt: Json, device: str) -> str:
     """Return what is about to be trained, in words."""
-    steps = graph.value(prompt, "GlitchRecipe", "steps")
+    count = graph.value(prompt, "GlitchRecipe", "steps")
+    steps = f"{count} step{'s' if count > 1 else ''}"
     if arguments.checkpoint:
         side = graph.value(prompt, "GlitchFrameDataset", "framing.resolution")
         why = " (no graphics card found, so smaller)" if device == "cpu" else ""
-        return f"Model: your {arguments.checkpoint.name}. Training: {steps} steps at {side} pixels on {device}{why}"
+        return f"Model: your {arguments.checkpoint.name}. Training: {steps} at {side} pixels on {device}{why}"
     model = f"Model: the demo model, which draws coloured shapes at {graph.DEMO_SIDE} pixels."
     rot = " Each picture is damaged by JPEG before training." if arguments.corrupt else ""
     if arguments.images:
-        return f"{model} Training: {steps} steps on your pictures, cropped to that size.{rot}"
+        words = "Of your captions it knows the words of colours and shapes only."
+        return f"{model} {words} Training: {steps} on your pictures, cropped to that size.{rot}"
     style = graph.value(prompt, "GlitchDemoDataset", "style")
     pictures = graph.value(prompt, "GlitchDemoDataset", "pictures")
     word, look = graph.STYLES[style]
-    return f"{model} Training: {steps} steps on {pictures} drawn pictures of {look} (trigger word {word}).{rot}"
+    return f"{model} Training: {steps} on {pictures} drawn pictures of {look} (trigger word {word}).{rot}"
 
 
 def _found(arguments: argparse.Namespace, prompt: Json, grid: Path) -> str:
     """Return where the LoRA is and what to look for in the grid."""
-    lines = [f"The LoRA is {_lora_of(grid)}"]
+    lines = [_lora_of(grid)]
     columns = "In the grid, from left to right: the model without the LoRA, then each checkpoint."
     if arguments.checkpoint:
         return "\n".join([*lines, f"{columns} A finished LoRA takes 1000 steps or more."])
@@ -184,14 +186,12 @@ def _found(arguments: argparse.Namespace, prompt: Json, grid: Path) -> str:
     return "\n".join([*lines, columns, asked, leak])
 
 
-def _lora_of(grid: Path) -> Path:
-    """Return the LoRA file of the run whose grid it is: the last checkpoint, where Load LoRA finds it."""
-    runs = next(parent for parent in grid.parents if parent.name == "glitch_lora")
+def _lora_of(grid: Path) -> str:
+    """Return where the LoRA of the run is whose grid it is: the last checkpoint's file, where Load LoRA finds it."""
+    runs = next((parent for parent in grid.parents if parent.name == "glitch_lora"), grid.parent)
     run = grid.relative_to(runs).parts[0]
     found = sorted((runs.parent / "loras").glob(f"{run}-*.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ValueError(f"loras: no file of the run {run} in {runs.parent / 'loras'}, look for it in {runs / run}")
-    return found[-1]
+    return f"The LoRA is {found[-1]}" if found else f"The LoRA is in {runs / run}"
 
 
 # Running
@@ -201,7 +201,9 @@ class _Printer:
     """Prints what a run tells: a line per node, and the node's own progress, the last of each node always."""
 
     def __init__(self, prompt: dict[str, Any]) -> None:
-        self._names = {number: node["class_type"] for number, node in prompt.items()}
+        self._names = {
+            number: node.get("_meta", node).get("title", node["class_type"]) for number, node in prompt.items()
+        }
         self._waiting = ""
         self._last_time = 0.0
 

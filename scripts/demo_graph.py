@@ -59,7 +59,7 @@ def with_own_pictures(prompt: Json, other: Json) -> Json:
     clip = next(node["inputs"]["clip"] for node in prompt.values() if node["class_type"] == "GlitchTrain")
     kept = {name: value for name, value in frame[1]["inputs"].items() if not name.startswith("framing")}
     size = {"framing": "fixed size", "framing.width": DEMO_SIDE, "framing.height": DEMO_SIDE}
-    size |= {"framing.fit": "crop", "framing.pad_colour": "#000000"}
+    size |= {"framing.fit": "cover-crop", "framing.pad_colour": "#000000"}
     names = [f"own-{load[0]}", f"own-{trigger[0]}"]
     return prompt | {
         names[0]: load[1],
