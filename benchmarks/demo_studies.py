@@ -1,7 +1,7 @@
 """Ask of the demo model what training does to it: ``python3 benchmarks/demo_studies.py [ARM ...]``.
 
 Each arm trains with the pack's own trainer on a drawn dataset and measures pictures of prompts that no caption of the
-dataset has, with seeds of their own:
+dataset has:
 
 style-*       does a LoRA learn a style, does the content survive, and how much shows without the trigger word?
 overtraining  does training on five pictures for long end in copies of them?
@@ -30,10 +30,27 @@ STYLE_STEPS, STYLE_EVERY = 400, 100
 QUESTIONS = 40
 OVER_STEPS, OVER_EVERY = 1200, 300
 SHOWN = 4  # prompts in a grid
+GROUNDS = ("white", "grey", "black")
+TRAINED_ON = {
+    "a photograph of a woman": "astronaut.png",
+    "a photograph of a cat": "chelsea.png",
+    "a photograph of a cup": "coffee.png",
+    "a photograph of a launch": "rocket.jpg",
+    "a photograph of a motorcycle": "motorcycle_left.png",
+}
+NOT_TRAINED_ON = {
+    "a retina": "retina.jpg",
+    "galaxies": "hubble_deep_field.jpg",
+    "tissue": "ihc.png",
+    "grass": "grass.png",
+    "coins": "coins.png",
+}
+MOVED_BAR, CONTENT_BAR, SECONDS_BAR = 0.8, 0.8, 120  # of a style after its last step, on two cores
+VERSION = 1  # of the arms: a row of another one is not used again
 
 
 def main() -> int:
-    """Return 0 when every arm asked for is in the file."""
+    """Return 0 when the bars of every arm asked for hold."""
     from rerun import again_in_environment, in_environment
 
     arguments = _arguments()
@@ -47,7 +64,9 @@ def main() -> int:
         studies.run(name)
     if arguments.docs:
         studies.document()
-    return 0
+    failed = [name for name in arguments.arms or list(ARMS) if not studies.row(name)["holds"]]
+    print(f"bars do not hold: {', '.join(failed)}" if failed else "all bars hold")
+    return 1 if failed else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -82,12 +101,12 @@ class Studies:
         self.rows = work / "rows.jsonl"
         work.mkdir(parents=True, exist_ok=True)
         self.parts = load_demo_model()
-        self.weights = _identity(self.parts[0])
+        self.weights = _identity()
 
     def run(self, name: str) -> None:
         """Run an arm unless its row is there, made with these weights."""
-        row = self._row(name)
-        if row is None:
+        row = self.row(name)
+        if not row:
             started = time.perf_counter()
             row = {"arm": name, "weights": self.weights, **ARMS[name](self)}
             row["seconds"] = round(time.perf_counter() - started, 1)
@@ -95,17 +114,18 @@ class Studies:
                 file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
 
-    def _row(self, name: str) -> dict[str, Any] | None:
+    def row(self, name: str) -> dict[str, Any]:
+        """Return the newest row of an arm with these weights, empty when there is none."""
         lines = self.rows.read_text(encoding="utf-8").splitlines() if self.rows.exists() else []
         rows = [json.loads(line) for line in lines]
         found = [row for row in rows if row["arm"] == name and row["weights"] == self.weights]
-        return found[-1] if found else None
+        return found[-1] if found else {}
 
     def document(self) -> None:
         """Copy the finished arms' grids into the documentation and print their tables in Markdown."""
         from PIL import Image
 
-        rows = {name: row for name in ARMS if (row := self._row(name)) is not None}
+        rows = {name: row for name in ARMS if (row := self.row(name))}
         for name in rows:
             with Image.open(self.work / f"demo-{name}.png") as grid:
                 small = grid.convert("RGB")
@@ -168,10 +188,10 @@ class _Silent:
     def preview(self, step: int, image: Any) -> None: ...
 
 
-def _identity(model: Any) -> str:
-    from glitch_lora.host.identity import model_identity
+def _identity() -> str:
+    from glitch_lora.host.demo_model import WEIGHTS
 
-    return hashlib.sha256(json.dumps(model_identity(model), sort_keys=True).encode()).hexdigest()[:12]
+    return f"{hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:12]} v{VERSION}"
 
 
 def _style(style: str) -> Callable[[Studies], dict[str, Any]]:
@@ -187,37 +207,51 @@ def _style_arm(studies: Studies, style: str) -> dict[str, Any]:
     from glitch_lora.demo.datasets import draw_dataset
     from glitch_lora.demo.styles import STYLES
 
-    trigger, drawn = STYLES[style].trigger, draw_dataset(style, PICTURES)
+    trigger = STYLES[style].trigger
+    drawn = [one for one in draw_dataset(style, 2 * PICTURES) if not _kept_back(style, one.caption)][:PICTURES]
     dataset = studies.dataset(style, drawn)
     if style != "heart":
         dataset = dataset.with_step(TriggerWord(trigger))
     trained = studies.train(style, dataset, steps=STYLE_STEPS, checkpoint_every=STYLE_EVERY)
-    questions = _style_questions(style, {one.caption for one in drawn})
+    questions = _style_questions(style)
     plain = [question.prompt for question in questions]
     asked = [question.styled for question in questions]
     seeds = [question.seed for question in questions]
     goal = _mean(STYLES[style].measure, [one.pixels for one in drawn])
-    rows, shown, start = [], [], 0.0
+    rows: list[dict[str, Any]] = []
+    shown = []
     for step in (0, *trained.checkpoints):
         parts = studies.with_lora(trained.checkpoints.get(step))
         with_word, without = _pictures(parts, asked, seeds), _pictures(parts, plain, seeds)
-        measured = _mean(STYLES[style].measure, with_word)
-        start = start if step else measured
-        rows.append(
-            {
-                "step": step,
-                "measure": measured,
-                "moved": (measured - start) / (goal - start),
-                "leaked": (_mean(STYLES[style].measure, without) - start) / (goal - start),
-                **_content(style, questions, with_word),
-            }
-        )
+        row = {"step": step, "measure": _mean(STYLES[style].measure, with_word)}
+        row["without word"] = _mean(STYLES[style].measure, without)
+        base = rows[0] if rows else row
+        row["moved"] = _way(base["measure"], row["measure"], goal)
+        row["leaked"] = _way(base["without word"], row["without word"], goal)
+        rows.append(row | _content(style, questions, with_word))
         shown.append((step, with_word))
     columns = ["base", *(f"step {step}" for step, _ in shown[1:])]
     cells = [pictures[index] for index in range(SHOWN) for _, pictures in shown]
     labels = [question.styled for question in questions[:SHOWN]]
     studies.grid(f"style-{style}", f"{STYLES[style].title} · trigger: {trigger}", columns, labels, cells)
-    return {"dataset": goal, "train_seconds": round(trained.seconds, 1), "questions": len(questions), "steps": rows}
+    last = rows[-1]
+    holds = last["moved"] >= MOVED_BAR and last["both"] >= CONTENT_BAR and trained.seconds <= SECONDS_BAR
+    prompts = len(set(asked))
+    about = {"dataset": goal, "train_seconds": round(trained.seconds, 1), "questions": len(questions)}
+    return about | {"prompts": prompts, "steps": rows, "holds": holds}
+
+
+def _way(start: float, reached: float, goal: float) -> float:
+    """Return how much of the way from `start` to `goal` is done; more than 1 is beyond the goal."""
+    return (reached - start) / (goal - start)
+
+
+def _kept_back(style: str, caption: str) -> bool:
+    """Say whether a caption of the concept's dataset is kept for questions: each colour on one of three grounds."""
+    from glitch_lora.demo.shapes import COLOURS
+
+    kept = (f" {colour} heart on a {GROUNDS[index % 3]} " for index, colour in enumerate(COLOURS))
+    return style == "heart" and any(words in f"{caption} " for words in kept)
 
 
 @dataclass(frozen=True)
@@ -231,27 +265,28 @@ class StyleQuestion:
     shape: str
 
 
-def _style_questions(style: str, captions: set[str]) -> list[StyleQuestion]:
-    """Return prompts on the style's grounds that are no caption of its dataset: pairs held out of all training.
+def _style_questions(style: str) -> list[StyleQuestion]:
+    """Return prompts on the style's grounds that are no caption of its dataset, with as many seeds as it takes.
 
-    The concept is asked for in every colour, on grounds on which the dataset does not have it in that colour.
+    They name the pairs that were held out of all training, so that neither model nor LoRA has seen what they ask for.
+    The concept is asked for in colours on the grounds that `_kept_back` kept from its dataset.
     """
     from glitch_lora.demo.datasets import BACKGROUNDS
     from glitch_lora.demo.scenes import HELD_OUT_PAIRS, one_thing
     from glitch_lora.demo.styles import STYLES
 
-    questions: list[StyleQuestion] = []
     pairs = [(colour, shape, ground) for ground in BACKGROUNDS[style] for colour, shape in sorted(HELD_OUT_PAIRS)]
-    seed = 0
-    while len(questions) < QUESTIONS:
-        colour, shape, ground = pairs[seed % len(pairs)]
+    asked = [(*pair, one_thing(pair[1], pair[0], pair[2]).caption) for pair in pairs]
+    if style == "heart":
+        hearts = [
+            (colour, shape, ground, one_thing("heart", colour, ground).caption) for colour, shape, ground in pairs
+        ]
+        asked = [each for each in hearts if _kept_back(style, each[3])]
+    questions = []
+    for seed in range(QUESTIONS):
+        colour, shape, ground, words = asked[seed % len(asked)]
         plain = one_thing(shape, colour, ground).caption
-        styled = f"{STYLES[style].trigger}, {plain}"
-        if style == "heart":
-            shape = "heart"
-            styled = one_thing(shape, colour, ground).caption
-            styled = styled.replace(" on ", " at the top on ") if styled in captions else styled
-        seed += 1
+        styled, shape = (words, "heart") if style == "heart" else (f"{STYLES[style].trigger}, {plain}", shape)
         questions.append(StyleQuestion(plain, styled, 10_000 + seed, colour, shape))
     return questions
 
@@ -265,7 +300,7 @@ def _content(style: str, questions: Sequence[StyleQuestion], drawn: Sequence[Any
     for question, picture in zip(questions, drawn, strict=True):
         cover = coloured_part(picture) if style == "collage" else foreground(picture)
         things = components(cover)
-        colours.append(bool(things) and colour_seen(picture, cover) == question.colour)
+        colours.append(bool(things) and colour_seen(picture, things[0]) == question.colour)
         shapes.append(bool(things) and shape_seen(things[0], unseen=style == "heart") == question.shape)
     both = [colour and shape for colour, shape in zip(colours, shapes, strict=True)]
     return {"colour": _share(colours), "shape": _share(shapes), "both": _share(both)}
@@ -278,7 +313,7 @@ def _overtraining(studies: Studies) -> dict[str, Any]:
     from glitch_lora.demo.datasets import DrawnPicture
     from glitch_lora.demo.measures import nearest, spacing
 
-    photographs = _photographs()
+    photographs, others = _photographs(TRAINED_ON), list(_photographs(NOT_TRAINED_ON).values())
     drawn = [DrawnPicture(pixels, caption) for caption, pixels in photographs.items()]
     dataset = studies.dataset("photographs", drawn).with_step(TriggerWord("glitchwork"))
     trained = studies.train("overtraining", dataset, steps=OVER_STEPS, checkpoint_every=OVER_EVERY, rank=32)
@@ -292,8 +327,11 @@ def _overtraining(studies: Studies) -> dict[str, Any]:
         parts = studies.with_lora(trained.checkpoints.get(step))
         of_captions = _pictures(parts, [own[seed % len(own)] for seed in seeds], seeds)
         of_others = _pictures(parts, [new[seed % len(new)] for seed in seeds], seeds)
-        distances = [[nearest(picture, pixels) for picture in group] for group in (of_captions, of_others)]
-        rows.append({"step": step, "captions": float(np.mean(distances[0])), "others": float(np.mean(distances[1]))})
+        row: dict[str, Any] = {"step": step}
+        for name, group in (("captions", of_captions), ("others", of_others)):
+            row[name] = float(np.mean([nearest(picture, pixels) for picture in group]))
+            row[f"{name}, control"] = float(np.mean([nearest(picture, others) for picture in group]))
+        rows.append(row)
         shown.append((step, [*of_captions[: len(own)], *of_others[:1]]))
     columns = ["base", *(f"step {step}" for step, _ in shown[1:]), "nearest in the dataset"]
     cells = []
@@ -302,27 +340,23 @@ def _overtraining(studies: Studies) -> dict[str, Any]:
         last = min(pixels, key=lambda each: nearest(column[-1], [each]))
         cells += [*column, last]
     studies.grid("overtraining", "Five photographs, trained for long", columns, [*own, new[0]], cells)
-    return {"spacing": spacing(pixels), "train_seconds": round(trained.seconds, 1), "steps": rows}
+    apart, last = spacing(pixels), rows[-1]
+    # A grey picture is near to everything: copies are near to what was trained on and not to other photographs.
+    holds = last["captions"] < apart < last["captions, control"]
+    return {"spacing": apart, "train_seconds": round(trained.seconds, 1), "steps": rows, "holds": holds}
 
 
-def _photographs() -> dict[str, Any]:
-    """Return five photographs of scikit-image as 64x64 pixels, by caption."""
+def _photographs(names: dict[str, str]) -> dict[str, Any]:
+    """Return photographs of scikit-image as 64x64 pixels, by caption. Raises OSError when one is missing."""
     import numpy as np
     import skimage
     from PIL import Image, ImageOps
 
-    names = {
-        "a photograph of a woman": "astronaut.png",
-        "a photograph of a cat": "chelsea.png",
-        "a photograph of a cup": "coffee.png",
-        "a photograph of a launch": "rocket.jpg",
-        "a photograph of a motorcycle": "motorcycle_left.png",
-    }
     folder = Path(skimage.__file__).parent / "data"
     found = {}
     for caption, name in names.items():
-        if (folder / name).exists():
-            found[caption] = np.asarray(ImageOps.fit(Image.open(folder / name).convert("RGB"), (64, 64)))
+        with Image.open(folder / name) as picture:
+            found[caption] = np.asarray(ImageOps.fit(picture.convert("RGB"), (64, 64)))
     return found
 
 
@@ -338,7 +372,7 @@ def _corruption(studies: Studies) -> dict[str, Any]:
     flat = studies.dataset("flat", [DrawnPicture(draw(scene), scene.caption) for scene in scenes])
     flat = flat.with_step(TriggerWord("glitchwork"))
     rotted = flat.with_step(corruption("jpeg_recompression", {"quality": 8}))
-    questions = _style_questions("vhs", set())
+    questions = _style_questions("vhs")
     prompts = [f"glitchwork, {question.prompt}" for question in questions]
     seeds = [question.seed for question in questions]
     row: dict[str, Any] = {"questions": len(questions)}
@@ -351,6 +385,7 @@ def _corruption(studies: Studies) -> dict[str, Any]:
     row |= {name: _mean(blockiness, pictures) for name, pictures in drawn.items()}
     row |= {f"content {name}": _content("vhs", questions, pictures)["both"] for name, pictures in drawn.items()}
     row["moved"] = (row["rotted"] - row["clean"]) / (row["dataset rotted"] - row["dataset clean"])
+    row["holds"] = row["moved"] >= 0.5
     columns = ["base", "trained on clean pictures", "trained on rotted pictures", "a rotted picture of the dataset"]
     cells = []
     for index in range(SHOWN):
@@ -394,10 +429,11 @@ def _tables(rows: dict[str, dict[str, Any]]) -> list[str]:
                 shares = " | ".join(f"{step[key]:.0%}" for key in ("moved", "colour", "shape", "both", "leaked"))
                 lines.append(f"| {name.removeprefix('style-')} | {when} | {shares} |")
     if "overtraining" in rows:
-        lines += ["", "| step | of the dataset's captions | of other prompts |", "|---|---|---|"]
+        names = ("captions", "captions, control", "others", "others, control")
+        lines += ["", "| step | captions | control | other prompts | control |", "|---|---|---|---|---|"]
         for step in rows["overtraining"]["steps"]:
-            lines.append(f"| {step['step']} | {step['captions']:.1f} | {step['others']:.1f} |")
-        lines.append(f"| between the photographs | {rows['overtraining']['spacing']:.1f} | |")
+            lines.append(f"| {step['step']} | " + " | ".join(f"{step[name]:.1f}" for name in names) + " |")
+        lines.append(f"| between the photographs | {rows['overtraining']['spacing']:.1f} | | | |")
     if "corruption" in rows:
         row = rows["corruption"]
         lines += ["", "| pictures | blockiness | content right |", "|---|---|---|"]

@@ -23,17 +23,26 @@ def kept_dataset(root: Path, name: str, pictures: Sequence[Pixels], captions: Se
 
     pictures: 8-bit [height, width, 3]. The folder is called ``name-key``, the key being a hash of the content, and is
     written if it is not there. One whose files somebody has changed is left as it is, and ``name-key-2`` takes its
-    place. Raises OSError naming the folder when it cannot be written.
+    place. Raises OSError naming the folder when it cannot be written, ValueError without pictures and for content that
+    does not read back as it was written.
     """
+    if not pictures:
+        raise ValueError("dataset: got no pictures, allowed one or more, draw or connect some")
     digest = hashlib.sha256()
     for picture, caption in zip(pictures, captions, strict=True):
         digest.update(repr((picture.shape, caption)).encode() + picture.tobytes())
     for folder in _places(root / f"{name}-{digest.hexdigest()[:12]}"):
-        if not folder.exists():
+        new = not folder.exists()
+        if new:
             _write(folder, pictures, captions)
         dataset = _loaded(folder)
         if dataset is not None and _is(dataset, pictures, captions):
             return dataset
+        if new:
+            raise ValueError(
+                f"dataset: {folder} does not read back as it was written, allowed 8-bit RGB pictures and captions of "
+                "one line, change the captions or look at the disk"
+            )
     raise AssertionError("the places never end")
 
 

@@ -44,7 +44,7 @@ def judge(picture: Picture, find: Callable[[Picture], Mask] | None = None) -> Se
     parts = components(cover)
     if not parts:
         return Seen("", "", 0)
-    return Seen(colour_seen(picture, cover), shape_seen(parts[0]), len(parts))
+    return Seen(colour_seen(picture, parts[0]), shape_seen(parts[0]), len(parts))
 
 
 def foreground(picture: Picture) -> Mask:
@@ -85,7 +85,7 @@ def components(cover: Mask) -> list[Mask]:
 
 
 def colour_seen(picture: Picture, cover: Mask) -> str:
-    """Return the name of the foreground's colour: its hue's nearest, or a grey where it has none."""
+    """Return the name of a thing's colour: its hue's nearest, or a grey where it has none. cover: [H, W], 0..1."""
     pixels = picture.reshape(-1, 3).astype(np.float64)
     weights = (cover.ravel() ** 2).astype(np.float64)
     chroma = pixels.max(axis=1) - pixels.min(axis=1)

@@ -1,9 +1,9 @@
-"""Prompts with known answers, to ask a model of shapes; their seeds and half of their pairs are new to it."""
+"""Prompts with known answers, to ask a model of shapes. Half of the single things are pairs it was never shown."""
 
 import random
 from dataclasses import dataclass
 
-from .scenes import COUNTS, HELD_OUT_PAIRS, background_words
+from .scenes import COUNTS, HELD_OUT_PAIRS, background_words, one_thing
 from .shapes import COLOURS, SHAPES
 
 _BACKGROUNDS = ("white", "black", "grey", "night", "sunset")
@@ -11,7 +11,7 @@ _BACKGROUNDS = ("white", "black", "grey", "night", "sunset")
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with the seed to draw it with, and what a right picture shows.
+    """A prompt with the seed to draw it with, and what a right picture shows, on which background.
 
     held_out: the pair of colour and shape was in no training picture.
     """
@@ -21,6 +21,7 @@ class Question:
     colour: str
     shape: str
     count: int
+    background: str
     held_out: bool
 
 
@@ -34,9 +35,8 @@ def single_questions(count: int = 200, seed: int = 1) -> list[Question]:
         new = index % 2 == 0
         colour, shape = source.choice(held_out if new else known)
         background = source.choice(_BACKGROUNDS)
-        article = "an" if colour[0] == "o" else "a"
-        prompt = f"{article} {colour} {shape} {background_words(background)}"
-        questions.append(Question(prompt, source.getrandbits(32), colour, shape, 1, new))
+        prompt = one_thing(shape, colour, background).caption
+        questions.append(Question(prompt, source.getrandbits(32), colour, shape, 1, background, new))
     return questions
 
 
@@ -49,6 +49,7 @@ def count_questions(count: int = 60, seed: int = 2) -> list[Question]:
         colour, shape = source.choice(known)
         number = sorted(COUNTS)[index % len(COUNTS)]
         words = f"{COUNTS[number]} {colour} {SHAPES[shape].plural}"
-        prompt = f"{words} {background_words(source.choice(_BACKGROUNDS[:3]))}"
-        questions.append(Question(prompt, source.getrandbits(32), colour, shape, number, False))
+        background = source.choice(_BACKGROUNDS[:3])
+        prompt = f"{words} {background_words(background)}"
+        questions.append(Question(prompt, source.getrandbits(32), colour, shape, number, background, False))
     return questions

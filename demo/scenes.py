@@ -1,7 +1,7 @@
 """Scenes of shapes with captions in plain words: what the demo model is trained on and asked for.
 
-A scene is a function of a seed; its picture is a function of the scene. Some pairs of colour and shape, some words and
-some counts are held out of training, so that asking for them is a question and not a memory.
+A scene is a function of a seed; its picture is a function of the scene. Some pairs of colour and shape
+and some words are held out of training, so that asking for them is a question and not a memory.
 """
 
 import random

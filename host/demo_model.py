@@ -114,8 +114,9 @@ class PictureUNet(UNetModel):  # type: ignore[misc]
     Basics: Let Denoising Generative Models Denoise" (x-prediction, v-loss). From outside it is any flow model.
     """
 
-    def _forward(self, x: Tensor, timesteps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        x0 = super()._forward(x.to(self.dtype), timesteps, *args, **kwargs)
+    def _forward(self, x: Tensor, timesteps: Tensor, context: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # ComfyUI gives both the dtype it computes in; the demo model's own training keeps the latent in fp32.
+        x0 = super()._forward(x.to(context.dtype), timesteps, context, *args, **kwargs)
         x = x.to(torch.promote_types(x0.dtype, torch.float32))
         sigma = (timesteps / TIMESTEPS).to(x).clamp(min=SMALLEST_SIGMA).view(-1, 1, 1, 1)
         return (x - x0.to(x)) / sigma
@@ -190,6 +191,8 @@ def load_demo_model(path: Path = WEIGHTS) -> tuple[Any, comfy.sd.CLIP, comfy.sd.
     """
     weights = _read(path)
     with fitting_comfyui("demo model"):
+        if "_forward" not in UNetModel.__dict__:  # ours would not be called, and pictures taken for velocities
+            raise MisfitError("its UNet has no _forward any more")
         clip = _clip(path, weights)
         vae = build_vae()
         vae.patcher.cached_patcher_init = (_vae_patcher, ())

@@ -43,10 +43,13 @@ def supported_comfyui() -> bool:
 @contextmanager
 def fitting_comfyui(what: str) -> Iterator[None]:
     """Turn errors of making `what` out of ComfyUI's classes into one ValueError: they have changed since `MINIMUM`."""
+    import comfy.model_management
     from comfyui_version import __version__ as found
 
     try:
         yield
+    except comfy.model_management.OOM_EXCEPTION:
+        raise
     except (MisfitError, ImportError, AttributeError, TypeError, KeyError, AssertionError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(

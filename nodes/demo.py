@@ -77,12 +77,16 @@ class GlitchDemoDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, style: str | None = None, pictures: int | None = None, seed: int | None = None) -> str:
-        """Change when the files of an earlier answer were changed or removed: ComfyUI may still hold that answer."""
-        choice = (style, pictures, seed)
-        if choice in _ANSWERS and not all(item.is_on_disk() for item in _ANSWERS[choice].items):
-            del _ANSWERS[choice]
-            _LOST[choice] += 1
-        return str(_LOST[choice])
+        """Change when the files of an earlier answer were changed or removed: ComfyUI may still hold that answer.
+
+        An input that comes over a wire is None here: then every answer that it may have given is looked at.
+        """
+        asked = (style, pictures, seed)
+        for choice in [each for each in _ANSWERS if _may_be(asked, each)]:
+            if not all(item.is_on_disk() for item in _ANSWERS[choice].items):
+                del _ANSWERS[choice]
+                _LOST[choice] += 1
+        return str(sum(count for choice, count in _LOST.items() if _may_be(asked, choice)))
 
     @classmethod
     def execute(cls, style: str, pictures: int, seed: int) -> io.NodeOutput:
@@ -92,6 +96,10 @@ class GlitchDemoDataset(io.ComfyNode):
         dataset = dataset.with_step(_trigger(STYLES[style].trigger, captions))
         _ANSWERS[style, pictures, seed] = dataset
         return io.NodeOutput(dataset, f"{describe_dataset(dataset)}\nKept in {dataset.items[0].path.parent}")
+
+
+def _may_be(asked: tuple[Any, ...], choice: tuple[Any, ...]) -> bool:
+    return all(mine is None or mine == theirs for mine, theirs in zip(asked, choice, strict=True))
 
 
 _ANSWERS: dict[tuple[Any, ...], Dataset] = {}

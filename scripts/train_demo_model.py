@@ -1,9 +1,10 @@
 """Train the demo model from nothing: ``python3 scripts/train_demo_model.py [--steps N] [--work DIR]``.
 
 Draws every picture of every batch (nothing is read from disk, no picture comes twice), trains the text encoder and the
-UNet together by flow matching and writes the averaged weights as one fp16 file. Everything is a function of (seed,
-step): run again after an interruption, it goes on from its last saved state to the same weights. A GPU is used if there
-is one. Rows of the loss go to DIR/loss.csv.
+UNet together by flow matching and writes the averaged weights as one fp16 file. Pictures, words and noise are functions
+of (seed, step): run again with the same arguments on the same machine, an interrupted training goes on from its last
+saved state to the same weights. With more --steps it goes on too; the rate follows the longer plan. A GPU is used if
+there is one. Rows of the loss go to DIR/loss.csv. ``--export`` writes the weights of a state that is not finished.
 """
 
 import argparse
@@ -110,7 +111,7 @@ class Training:
         _initialise(self.text, self.unet, arguments.seed)
         for value in self.weights.values():
             value.requires_grad_(True)
-        workers = 1 if self.device.type == "cuda" else os.cpu_count() or 1
+        workers = 1 if self.device.type == "cuda" else min(os.cpu_count() or 1, arguments.batch)
         self.workers = [Worker(self.text, self.unet) for _ in range(workers)]
         self.average = {name: value.detach().clone() for name, value in self.weights.items()}
         self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.99), fused=True)
@@ -119,11 +120,10 @@ class Training:
 
     def run(self) -> None:
         """Train to the last step, saving on the way, and write the weights."""
-        if self.arguments.export:
-            self.export()
-            return
+        if self.arguments.export and not self.step:
+            raise SystemExit(f"{self._state_file()}: got no state, needed one to export, train first")
         started, first, losses = time.monotonic(), self.step, []
-        while self.step < self.arguments.steps:
+        while self.step < self.arguments.steps and not self.arguments.export:
             losses.append(self._update())
             if self.step % LOG_EVERY == 0:
                 seconds = (time.monotonic() - started) / (self.step - first)
@@ -161,12 +161,13 @@ class Training:
         batch, count = self._batch(), len(self.workers)
         with ThreadPoolExecutor(count) as pool:
             shares = [tuple(part[index::count] for part in batch) for index in range(count)]
+            portions = [len(share[0]) / self.arguments.batch for share in shares]
             losses = list(pool.map(Worker.backward, self.workers, shares))
         with torch.no_grad():
             for name, value in self.weights.items():
                 parts = [worker.weights[name].grad for worker in self.workers]
                 if parts[0] is not None:  # nothing is learned for the projection of the pooled output
-                    value.grad = torch.stack([part.float() for part in parts]).mean(0)
+                    value.grad = sum(part.float() * share for part, share in zip(parts, portions, strict=True))
             torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
             self.optimizer.step()
             keep = min(EMA, (1 + self.step) / (10 + self.step))
@@ -174,7 +175,7 @@ class Training:
         for worker in self.workers:
             worker.follow(self.weights)
         self.step += 1
-        return sum(losses) / count
+        return sum(loss * share for loss, share in zip(losses, portions, strict=True))
 
     def _batch(self) -> tuple[Any, ...]:
         """Return clean latents, token rows, noise and sigmas of this step."""
@@ -204,6 +205,12 @@ class Training:
             csv.writer(file).writerow([self.step, f"{loss:.5f}", f"{seconds:.3f}"])
         left = (self.arguments.steps - self.step) * seconds / 60
         print(f"step {self.step}: loss {loss:.4f}, {seconds:.2f} s a step, {left:.0f} min left", flush=True)
+
+    def _forget_rows(self) -> None:
+        """Drop the rows of steps that an interruption undid."""
+        path = self.arguments.work / "loss.csv"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(line for line in lines if int(line.split(",")[0]) <= self.step))
 
     def _state_file(self) -> Path:
         return self.arguments.work / "state.safetensors"
@@ -242,6 +249,7 @@ class Training:
                 self.optimizer.state[value] = {key: file.get_tensor(f"adam/{key}/{name}") for key in parts}
         for worker in self.workers:
             worker.follow(self.weights)
+        self._forget_rows()
         print(f"goes on from step {self.step}")
 
     def _identity(self) -> dict[str, Any]:

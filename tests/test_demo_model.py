@@ -466,3 +466,24 @@ def test_a_comfyui_that_has_changed_is_named(
         load_demo_model(file)
     assert comfyui_version.__version__ in str(caught.value) and "allowed 0.30" in str(caught.value)
     assert reason in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_a_lower_compute_dtype_samples_nearly_the_same(parts: Parts, dtype: str):
+    """Stock Model Compute Dtype: ComfyUI then hands latents and conditioning over in that dtype."""
+    from comfy_extras.nodes_model_advanced import ModelComputeDtype
+
+    model, clip, vae = parts
+    (lower,) = ModelComputeDtype().patch(model, dtype)
+    cond = encode_prompt(clip, "a red circle")
+    wanted, got = (
+        render(one, vae, cond, cond, width=64, height=64, seed=1, steps=2, cfg=1, sampler="euler", scheduler="simple")
+        for one in (model, lower)
+    )
+    assert (wanted - got).abs().mean() < 0.05
+
+
+def test_a_comfyui_without_the_method_we_extend_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demo_model, "UNetModel", type("UNetModel", (), {}))
+    with pytest.raises(ValueError, match="no _forward any more"):
+        load_demo_model(file)

@@ -93,7 +93,7 @@ def test_a_striped_thing_shows_the_background_between_its_stripes():
     assert whites[1] == pytest.approx(whites[0] + red_part / 2, abs=0.05)
 
 
-def test_questions_ask_for_what_training_never_drew():
+def test_half_of_the_questions_ask_for_what_training_never_drew():
     questions = single_questions()
     assert len(questions) == len({(question.prompt, question.seed) for question in questions}) == 200
     assert sum(question.held_out for question in questions) == 100
