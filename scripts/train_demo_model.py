@@ -51,7 +51,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the demo model.")
-    parser.add_argument("--steps", type=int, default=10_000, help="updates (default 10000)")
+    parser.add_argument("--steps", type=int, default=9200, help="updates (default 9200)")
     parser.add_argument("--batch", type=int, default=32, help="pictures per update (default 32)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak rate of AdamW (default 1e-3)")
     parser.add_argument("--seed", type=int, default=0)
