@@ -8,7 +8,7 @@ units of a 64th of the picture's side, so a picture shows the same at every size
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,14 @@ _GRAPH: Colour = (236.0, 240.0, 242.0)
 _GRAPH_LINE: Colour = (170.0, 196.0, 220.0)
 _PAPER_CHROMA, _CLEAR_CHROMA = 52.0, 92.0
 _CUT_EDGE = 1.2
+_TILE = 8.0
 
 _LINE_DEPTH = 17.0
 _CHANNEL_SHIFTS = (-2, 0, 2)
 _SMEAR = 3
 
 # What each measure gives on the style's own drawings, before it is divided by this.
-_USUAL = {"particles": 24.0, "halftone": 11.5, "collage": 0.99, "vhs": 13.5, "heart": 0.43}
+_USUAL = {"particles": 21.6, "halftone": 11.5, "collage": 0.99, "vhs": 13.5, "heart": 0.43}
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,18 @@ class Style:
 # Drawings
 
 
-def draw_particles(scene: Scene, source: np.random.Generator, size: int) -> Pixels:
-    """Return the things as scattered dots of their colours on white, dense inside, a few stray around them."""
+def draw_particles(scene: Scene, _source: np.random.Generator, size: int) -> Pixels:
+    """Return the things as loose dots of their colours on white, dense inside, a few stray around them.
+
+    The dots stand where one loose pattern has them, the same on every picture: a small model learns where dots are,
+    but never that they are anywhere.
+    """
     side = _side(size)
     unit = side // SIZE
     canvas = _filled(_WHITE, side)
     for thing in scene.things:
-        for x, y in _scattered(source, _mask(thing, side)):
-            shade = np.array(colour_of(thing.colour), np.float32) * source.uniform(0.88, 1.0)
-            _dot(canvas, x * unit, y * unit, source.uniform(0.95, 1.1) * unit, shade)
+        for x, y in _scattered(_mask(thing, side)):
+            _dot(canvas, x * unit, y * unit, unit, np.array(colour_of(thing.colour), np.float32))
     return _reduced(canvas)
 
 
@@ -157,24 +161,30 @@ def _mask(thing: Thing, side: int, shift: tuple[float, float] = (0.0, 0.0), turn
     return mask_of(thing.shape, side, centre, thing.radius * side, thing.angle + turn)
 
 
-def _scattered(source: np.random.Generator, mask: Mask) -> NDArray[np.float64]:
-    """Return centres (x, y) in units, no two closer than 2.25 inside the mask; a few stray about 3 to 9 outside it.
-
-    Dart throwing (Cook 1986): darts land anywhere, and one too near an earlier one is taken back.
-    """
+def _scattered(mask: Mask) -> NDArray[np.float64]:
+    """Return the centres (x, y) in units of the pattern's dots inside the mask, and of few 3 to 9 outside it."""
     unit = mask.shape[0] // SIZE
-    darts, luck = source.uniform(0, SIZE, (6000, 2)), source.random(6000)
-    column, row = (darts * unit).astype(int).T
-    inside = mask[row, column] > 0.5
+    tiles = np.arange(0, SIZE, _TILE)
+    corners = np.stack(np.meshgrid(tiles, tiles), axis=-1).reshape(-1, 1, 2)
+    dots = _loose_pattern()
+    centres, stray = (corners + dots).reshape(-1, 2), np.tile(np.arange(len(dots)) == 0, len(corners))
+    column, row = (centres * unit).astype(int).T
     near, far = _blurred(mask, 2 * unit)[row, column], _blurred(mask, 4 * unit)[row, column]
-    kept = inside | ((near < 0.04) & (far > 0.02) & (luck < 0.012))
-    centres = np.empty((int(kept.sum()), 2))
-    count = 0
-    for dart, gap in zip(darts[kept], np.where(inside[kept], 2.25, 4.0), strict=True):
-        if count == 0 or ((centres[:count] - dart) ** 2).sum(1).min() >= gap**2:
-            centres[count] = dart
-            count += 1
-    return centres[:count]
+    return centres[(mask[row, column] > 0.5) | (stray & (near < 0.04) & (far > 0.02))]
+
+
+@cache
+def _loose_pattern() -> NDArray[np.float64]:
+    """Return the dots (x, y) of a tile that repeats, no two closer than 2.25 units.
+
+    Dart throwing (Cook 1986) on a torus: darts land anywhere, and one too near an earlier one is taken back.
+    """
+    dots: list[NDArray[np.float64]] = []
+    for dart in generator(0, "particles").uniform(0, _TILE, (4000, 2)):
+        apart = [np.abs(dart - dot) for dot in dots]
+        if all(float((np.minimum(gap, _TILE - gap) ** 2).sum()) >= 2.25**2 for gap in apart):
+            dots.append(dart)
+    return np.array(dots)
 
 
 def _dot(canvas: Canvas, x: float, y: float, radius: float, colour: Canvas) -> None:
