@@ -179,7 +179,10 @@ def _found(arguments: argparse.Namespace, prompt: Json, grid: Path) -> str:
         word, look = graph.value(prompt, "GlitchTriggerWord", "trigger"), "colours and textures of your pictures"
     else:
         word, look = graph.STYLES[graph.value(prompt, "GlitchDemoDataset", "style")]
-    leak = "Where a prompt leaves the word out, the picture should stay as it was: what changes there has leaked."
+    leak = (
+        "Where a prompt leaves the word out, what changes has leaked: here most of it, because the LoRA has seen "
+        "nothing without that look."
+    )
     asked = f"Where the prompt has {word}, look for {look}."
     if arguments.style == "heart":
         return "\n".join([*lines, columns, asked])

@@ -14,7 +14,7 @@ def parse_arguments() -> argparse.Namespace:
     """Return the arguments: ui, style, corrupt, images, checkpoint, steps, output; None where nothing was said."""
     parser = argparse.ArgumentParser(description="Train a LoRA on the demo model and sweep it, inside ComfyUI.")
     parser.add_argument("--ui", action="store_true", help="open the workflow in the browser instead of running it")
-    parser.add_argument("--style", choices=list(STYLES), help="what the demo model learns (default: particles)")
+    parser.add_argument("--style", choices=list(STYLES), help="what the demo model learns (default: halftone)")
     parser.add_argument(
         "--corrupt", action="store_true", help="rot the pictures by JPEG before training (always, with --checkpoint)"
     )

@@ -48,6 +48,7 @@ def photograph_workflows(comfyui: Path, base: Path) -> None:
         _open(page, DEMO)
         page.evaluate("() => app.queuePrompt(0)")
         _wait_for_history(server, page)
+        page.wait_for_timeout(10_000)  # a message about the end lies over the canvas for a while
         _save(_photograph(page, None, base), {CANVAS: 1800, DEMO.path.with_suffix(".jpg"): 900})
     _write_grid(next((base / "output").rglob("grid-1.png")))
 

@@ -14,7 +14,8 @@ Press **Run**. Nothing is downloaded, and nothing has to be chosen.
 2. **Demo Dataset** draws 24 pictures with captions, in a style that the model does not know.
 3. **Train LoRA** teaches the model that style. Without a graphics card it takes a few minutes.
 4. **Sweep Grid** shows every checkpoint beside the base model: from left to right the style appears where the prompt \
-has the trigger word. The row below, without the word, shows how much of it leaks.
+has the trigger word. The row below, without the word, shows how much of it leaks: here nearly all, because the LoRA \
+has seen nothing without the style.
 
 Then change something, another *style* or the prompts, and press **Run** again: only what is new is computed.
 
@@ -46,7 +47,7 @@ a red ring on a white background"""
 NODES: dict[str, dict[str, Any]] = {
     "start": note("Start here", START, WIDE, 440),
     "model": node("GlitchLoadDemoModel", height=110),
-    "dataset": node("GlitchDemoDataset", height=200, values={"style": "particles", "pictures": 24}),
+    "dataset": node("GlitchDemoDataset", height=200, values={"style": "halftone", "pictures": 24}),
     "corrupt": node(
         "GlitchCorruptDataset",
         height=330,
@@ -54,7 +55,7 @@ NODES: dict[str, dict[str, Any]] = {
         mode=BYPASSED,
     ),
     "damage": note("Damage", DAMAGE, NARROW, 120),
-    "preview": node("GlitchPreviewDataset", 470, 480),
+    "preview": node("GlitchPreviewDataset", 470, 480, values={"columns": 6, "cell": 96}),
     "found": node("PreviewAny", 330, 480, title="What was drawn"),
     "recipe": node(
         "GlitchRecipe",
@@ -64,6 +65,7 @@ NODES: dict[str, dict[str, Any]] = {
             "steps": 300,
             "batch_size": 4,
             "learning_rate": 0.001,
+            "lr_schedule": "cosine",
             "rank": 16,
             "alpha": 16,
             "target_modules": "all-linear+conv",

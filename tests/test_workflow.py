@@ -141,7 +141,7 @@ def test_demo_needs_no_file_and_no_choice(comfy_server, tmp_path):
         (run,) = (server.base / "output" / "glitch_lora").glob("demo-*")
         assert len(list((run / "checkpoints").glob("*.safetensors"))) == 2
         trained_on = json.loads((run / "config.json").read_text(encoding="utf-8"))["dataset"]
-        assert len(trained_on) == 24 and all(item["caption"].startswith("prtkl, ") for item in trained_on)
+        assert len(trained_on) == 24 and all(item["caption"].startswith("hlftn, ") for item in trained_on)
         (grid,) = server.files({"outputs": {"grid": entry["outputs"][number_of(prompt, "GlitchGrid")]}})
         with Image.open(grid) as page:
             # four prompts by base and two checkpoints of 64 pixels, with room for labels on both axes
