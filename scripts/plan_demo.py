@@ -32,8 +32,8 @@ A large model wants about 0.0001.
 Each training stays in *output/glitch_lora*; its checkpoints are ordinary LoRA files. Running again returns at once, \
 and a cancelled training goes on where it stopped."""
 
-ASKING = """**Prompt Set** asks for each line with the trigger word and without it. Neither line is a caption of the \
-dataset.
+ASKING = """**Prompt Set** asks for each line with the trigger word and without it. With this seed \
+neither line is a caption of the dataset.
 
 For the style *heart* write *a blue heart on a white background* and set *trigger* to *as is*."""
 
@@ -66,6 +66,7 @@ NODES: dict[str, dict[str, Any]] = {
             "batch_size": 4,
             "learning_rate": 0.001,
             "lr_schedule": "cosine",
+            "precision": "fp32",  # the model is small: on a graphics card bf16 would only blur it
             "rank": 16,
             "alpha": 16,
             "target_modules": "all-linear+conv",
