@@ -46,6 +46,7 @@ NOT_TRAINED_ON = {
     "coins": "coins.png",
 }
 MOVED_BAR, CONTENT_BAR, SECONDS_BAR = 0.8, 0.8, 120  # of a style after its last step, on two cores
+ROTTED_BAR = 3.0  # times the blockiness of the control
 VERSION = 1  # of the arms: a row of another one is not used again
 
 
@@ -64,7 +65,7 @@ def main() -> int:
         studies.run(name)
     if arguments.docs:
         studies.document()
-    failed = [name for name in arguments.arms or list(ARMS) if not studies.row(name)["holds"]]
+    failed = [name for name in arguments.arms or list(ARMS) if not _holds(name, studies.row(name))]
     print(f"bars do not hold: {', '.join(failed)}" if failed else "all bars hold")
     return 1 if failed else 0
 
@@ -234,11 +235,9 @@ def _style_arm(studies: Studies, style: str) -> dict[str, Any]:
     cells = [pictures[index] for index in range(SHOWN) for _, pictures in shown]
     labels = [question.styled for question in questions[:SHOWN]]
     studies.grid(f"style-{style}", f"{STYLES[style].title} · trigger: {trigger}", columns, labels, cells)
-    last = rows[-1]
-    holds = last["moved"] >= MOVED_BAR and last["both"] >= CONTENT_BAR and trained.seconds <= SECONDS_BAR
     prompts = len(set(asked))
     about = {"dataset": goal, "train_seconds": round(trained.seconds, 1), "questions": len(questions)}
-    return about | {"prompts": prompts, "steps": rows, "holds": holds}
+    return about | {"prompts": prompts, "steps": rows}
 
 
 def _way(start: float, reached: float, goal: float) -> float:
@@ -340,10 +339,7 @@ def _overtraining(studies: Studies) -> dict[str, Any]:
         last = min(pixels, key=lambda each: nearest(column[-1], [each]))
         cells += [*column, last]
     studies.grid("overtraining", "Five photographs, trained for long", columns, [*own, new[0]], cells)
-    apart, last = spacing(pixels), rows[-1]
-    # A grey picture is near to everything: copies are near to what was trained on and not to other photographs.
-    holds = last["captions"] < apart < last["captions, control"]
-    return {"spacing": apart, "train_seconds": round(trained.seconds, 1), "steps": rows, "holds": holds}
+    return {"spacing": spacing(pixels), "train_seconds": round(trained.seconds, 1), "steps": rows}
 
 
 def _photographs(names: dict[str, str]) -> dict[str, Any]:
@@ -385,7 +381,6 @@ def _corruption(studies: Studies) -> dict[str, Any]:
     row |= {name: _mean(blockiness, pictures) for name, pictures in drawn.items()}
     row |= {f"content {name}": _content("vhs", questions, pictures)["both"] for name, pictures in drawn.items()}
     row["moved"] = (row["rotted"] - row["clean"]) / (row["dataset rotted"] - row["dataset clean"])
-    row["holds"] = row["moved"] >= 0.5
     columns = ["base", "trained on clean pictures", "trained on rotted pictures", "a rotted picture of the dataset"]
     cells = []
     for index in range(SHOWN):
@@ -412,6 +407,17 @@ def _mean(measure: Callable[[Any], float], pictures: Sequence[Any]) -> float:
 
 def _share(answers: Sequence[bool]) -> float:
     return sum(answers) / len(answers)
+
+
+def _holds(name: str, row: dict[str, Any]) -> bool:
+    """Say whether an arm shows what it asks for."""
+    if name == "corruption":
+        return row["rotted"] > ROTTED_BAR * max(row["clean"], row["base"])
+    last = row["steps"][-1]
+    if name == "overtraining":
+        # A grey picture is near to everything: copies are near to what was trained on and not to other photographs.
+        return last["captions"] < row["spacing"] < last["captions, control"]
+    return last["moved"] >= MOVED_BAR and last["both"] >= CONTENT_BAR and row["train_seconds"] <= SECONDS_BAR
 
 
 def _tables(rows: dict[str, dict[str, Any]]) -> list[str]:
