@@ -72,9 +72,9 @@ def test_a_seed_is_a_picture_and_a_prompt_steers_it(parts):
 @pytest.mark.slow
 def test_a_lora_learns_a_style_and_keeps_the_content(parts, tmp_path):
     """A short training; `benchmarks/demo_studies.py` asks for 80 % of the way within two minutes."""
-    style = STYLES["particles"]
-    drawn = draw_dataset("particles", 16)
-    dataset = kept_dataset(tmp_path, "particles", [one.pixels for one in drawn], [one.caption for one in drawn])
+    style = STYLES["vhs"]
+    drawn = draw_dataset("vhs", 16)
+    dataset = kept_dataset(tmp_path, "vhs", [one.pixels for one in drawn], [one.caption for one in drawn])
     settings = recipe(
         steps=100,
         checkpoint_every=0,
