@@ -25,7 +25,6 @@ from shipped_workflow import DEMO, TRAIN, api_form, ui_form
 
 import demo
 
-trained = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights are not in this checkout")
 # Further than the demo's own sizes, which are for looking at.
 SMALLEST = {
     "GlitchFrameDataset": {"framing.resolution": 128, "framing.min_side": 64, "framing.max_side": 256},
@@ -62,7 +61,6 @@ def _only(folder: Path, pattern: str) -> Path:
     return found
 
 
-@trained
 @pytest.mark.slow
 @pytest.mark.exclusive
 def test_demo_makes_a_grid_and_the_second_run_trains_nothing(tmp_path, monkeypatch, capsys):
@@ -94,7 +92,6 @@ def test_demo_makes_a_grid_and_the_second_run_trains_nothing(tmp_path, monkeypat
         assert picture.tobytes() == pixels
 
 
-@trained
 @pytest.mark.slow
 @pytest.mark.exclusive
 def test_demo_model_trains_on_pictures_of_ones_own(tmp_path, monkeypatch, capsys):
