@@ -31,7 +31,7 @@ class GlitchLoadDemoModel(io.ComfyNode):
             display_name="Load Demo Model",
             category=CATEGORY,
             description=f"A small model of coloured shapes that comes with the pack, for {SIZE}x{SIZE} pictures. Works "
-            "with every node, trains a LoRA in minutes without a graphics card. Nothing is downloaded.",
+            "with ComfyUI's own nodes, trains a LoRA in minutes without a graphics card. Nothing is downloaded.",
             search_aliases=["demo checkpoint", "example model", "toy model", "small model", "no checkpoint"],
             inputs=[],
             outputs=[
