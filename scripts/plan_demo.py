@@ -32,16 +32,16 @@ A large model wants about 0.0001.
 Each training stays in *output/glitch_lora*; its checkpoints are ordinary LoRA files. Running again returns at once, \
 and a cancelled training goes on where it stopped."""
 
-ASKING = """**Prompt Set** asks for each line with the trigger word and without it. With this seed \
-neither line is a caption of the dataset.
+ASKING = """**Prompt Set** asks for each line with the trigger word and without it. No drawn \
+dataset has these pairs of colour and shape.
 
 For the style *heart* write *a blue heart on a white background* and set *trigger* to *as is*."""
 
 SWEEPING = """**Sweep**: any field takes a list, such as strengths *0.5, 1, 1.5* or cfg *1, 4, 15*. \
 *rows* and *columns* choose what the grid shows; the rest becomes pages. Only missing pictures are rendered."""
 
-PROMPTS = """a blue star on a white background
-a red ring on a white background"""
+PROMPTS = """a red star on a white background
+a green ring on a white background"""
 
 # Heights leave room for the newer, taller design of nodes ("Nodes 2.0") and for the pictures that nodes show.
 NODES: dict[str, dict[str, Any]] = {
