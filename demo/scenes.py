@@ -28,7 +28,6 @@ HELD_OUT_PAIRS: frozenset[tuple[str, str]] = frozenset(
     }
 )
 FILLS = ("solid", "striped", "outlined", "blurry")
-PLAIN_BACKGROUNDS = ("white", "black", "grey")
 TEXTURED_BACKGROUNDS = ("sunset", "night", "checkered")
 COUNTS = {2: "two", 3: "three", 4: "four"}
 RELATIONS = ("above", "below", "left of", "right of")
@@ -107,11 +106,11 @@ def colour_of(name: str) -> Colour:
     return _PALETTE[name]
 
 
-def one_thing(shape: str, colour: str, background: str, caption: str | None = None, seed: int = 0) -> Scene:
+def one_thing(shape: str, colour: str, background: str, seed: int = 0) -> Scene:
     """Return a single solid shape near the middle, its exact place, size and turn from the seed; pairs are free."""
     source = random.Random(f"{seed} {shape} {colour} {background}")
     thing = _jittered(source, Thing(shape, colour))
-    words = caption if caption is not None else f"{_article(colour)} {colour} {shape} {background_words(background)}"
+    words = f"{_article(colour)} {colour} {shape} {background_words(background)}"
     return Scene((thing,), background, words)
 
 

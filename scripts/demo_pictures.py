@@ -1,6 +1,7 @@
 """Many pictures of the demo model at once, by ComfyUI's own sampler: for benchmarks, studies and tests.
 
-Each picture has its own prompt and its own seed's noise, so a batch holds what one picture after another would show.
+Each picture has its own prompt and its own seed's noise, so a batch holds what one picture after another would show
+(but for samplers that add noise of their own, which the batch shares).
 """
 
 import os
@@ -13,15 +14,13 @@ from as_package import register_pack
 STEPS, CFG, SAMPLER, SCHEDULER = 20, 4.0, "euler", "simple"
 
 
-def import_host(threads: int | None = None) -> None:
+def import_host() -> None:
     """Make ComfyUI and the pack importable in a process of its own; on the CPU when there is no GPU."""
     sys.path.append(os.environ["COMFYUI_PATH"])
     import comfy.cli_args
     import torch
 
     comfy.cli_args.args.cpu = not torch.cuda.is_available()
-    if threads:
-        torch.set_num_threads(threads)
     register_pack()
 
 
