@@ -5,15 +5,20 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from .captions import TriggerWord
+from .company import Company
 from .files import content_key
 from .images import BrokenImage, Colour, open_rgb
 from .sample import Sample, Step
 from .seeds import generator
+
+if TYPE_CHECKING:
+    from .derived import Derived
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,30 @@ class Item:
         """Say whether the file is still there, with the bytes it was loaded with."""
         return self.path.is_file() and content_key(self.path) == self.key
 
-    def sample(self) -> Sample:
-        """Return the picture decoded to RGB with its caption.
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps the item has gone through: none, it comes from a file."""
+        return ()
+
+    @property
+    def varies(self) -> bool:
+        """False: a file has one variant."""
+        return False
+
+    def caption_of(self, variant: int) -> str:
+        """Return the caption, the same for every variant."""
+        return self.caption
+
+    def encoded_steps(self, variant: int) -> list[tuple[Step, np.random.Generator]]:
+        """Return no steps: a file has none."""
+        return []
+
+    def marked(self, variant: int = 0) -> Sample:
+        """Return the sample with a small black picture in place of its own: quick, for captions."""
+        return Sample(_NO_PICTURE, self.caption, self.size)
+
+    def sample(self, variant: int = 0) -> Sample:
+        """Return the picture decoded to RGB with its caption, the same for every variant.
 
         Raises ValueError when the file was changed, removed or damaged after the dataset was loaded.
         """
@@ -59,7 +86,7 @@ class Dataset:
     notes: lines for the report that were found while loading.
     """
 
-    items: tuple[Item, ...]
+    items: tuple["Item | Derived", ...]
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -72,21 +99,39 @@ class Dataset:
 
     def sample(self, index: int, variant: int = 0) -> Sample:
         """Return item `index` after the whole chain; other variants differ only where a step varies."""
-        sample = self.items[index].sample()
+        sample = self.items[index].sample(variant)
         for position, step in enumerate(self.steps):
-            sample = step.apply(sample, self._stream(position, index, variant))
+            sample = self._applied(step, position, sample, index, variant)
         return sample
 
     def caption(self, index: int, variant: int = 0) -> str:
         """Return the caption after the chain; decodes the picture only if a step reads both."""
-        if any(step.touches == "both" for step in self.steps):
-            return self.sample(index, variant).caption
-        item = self.items[index]
-        sample = Sample(_NO_PICTURE, item.caption, item.size)
+        return self.marked(index, variant).caption
+
+    def marked(self, index: int, variant: int = 0) -> Sample:
+        """Return the sample with its caption, triggers and damage but without its picture, if no step reads both."""
+        if any(step.touches == "both" for step in (*self.items[index].steps, *self.steps)):
+            return self.sample(index, variant)
+        sample = self.items[index].marked(variant)
         for position, step in enumerate(self.steps):
             if step.touches == "caption":
-                sample = step.apply(sample, self._stream(position, index, variant))
-        return sample.caption
+                sample = self._applied(step, position, sample, index, variant)
+            elif mark := getattr(step, "mark", None):
+                sample = mark(sample, self._stream(position, index, variant))
+        return sample
+
+    def encoded_steps(self, index: int, variant: int = 0) -> list[tuple[Step, np.random.Generator]]:
+        """Return the steps that wait until the sample is encoded, in order, each with the item's own stream.
+
+        They are those whose `touches` is "latent" or "conditioning"; each has a method ``apply_encoded(value, rng)``.
+        """
+        item = self.items[index]
+        earlier = item.encoded_steps(variant)
+        return earlier + [
+            (step, self._stream(position, index, variant))
+            for position, step in enumerate(self.steps)
+            if step.touches in ("latent", "conditioning")
+        ]
 
     def framed_size(self, index: int, variant: int = 0) -> tuple[int, int]:
         """Return (width, height) after the chain, from the item's size alone.
@@ -100,16 +145,29 @@ class Dataset:
         return size
 
     @cached_property
+    def content_order(self) -> tuple[int, ...]:
+        """The indices of all items in an order that does not depend on their own: by key, then by caption."""
+        items = self.items
+        return tuple(sorted(range(len(items)), key=lambda index: (items[index].key, items[index].caption, index)))
+
+    def captions_in_order(self, variant: int = 0) -> tuple[str, ...]:
+        """Return every caption after the chain, in `content_order`."""
+        kept: dict[int, tuple[str, ...]] = self._captions
+        if variant not in kept:
+            kept[variant] = tuple(self.caption(index, variant) for index in self.content_order)
+        return kept[variant]
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that decides the samples: contents, captions, repeats, backgrounds, steps."""
         items = [[item.key, item.caption, item.repeats, list(item.background)] for item in self.items]
         text = json.dumps({"items": items, "steps": [step.describe() for step in self.steps]}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @cached_property
     def varies(self) -> bool:
         """True when variants of an item can come out differently."""
-        return any(step.varies for step in self.steps)
+        return any(step.varies for step in self.steps) or any(item.varies for item in self.items)
 
     @cached_property
     def entries(self) -> tuple[int, ...]:
@@ -119,7 +177,8 @@ class Dataset:
     @property
     def trigger(self) -> str:
         """The word of the last trigger step, or "" when there is none."""
-        words = [step.word for step in self.steps if isinstance(step, TriggerWord)]
+        steps = (*(step for item in self.items[:1] for step in item.steps), *self.steps)
+        words = [step.word for step in steps if isinstance(step, TriggerWord)]
         return words[-1] if words else ""
 
     def report(self) -> str:
@@ -133,6 +192,26 @@ class Dataset:
         if self.items:
             return self
         raise ValueError("dataset: got no pictures, allowed is one or more, load a folder or hold out a larger part")
+
+    @cached_property
+    def _captions(self) -> dict[int, tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _starts(self) -> dict[int, "Dataset"]:
+        return {}
+
+    def _start(self, position: int) -> "Dataset":
+        """Return this dataset with the steps before one; the same object each time, as it remembers its captions."""
+        if position not in self._starts:
+            self._starts[position] = replace(self, steps=self.steps[:position])
+        return self._starts[position]
+
+    def _applied(self, step: Step, position: int, sample: Sample, index: int, variant: int) -> Sample:
+        stream = self._stream(position, index, variant)
+        if not getattr(step, "gathers", False):
+            return step.apply(sample, stream)
+        return step.apply(sample, stream, Company(self._start(position), index, variant))  # type: ignore[call-arg]
 
     def _stream(self, position: int, index: int, variant: int) -> np.random.Generator:
         step = self.steps[position]

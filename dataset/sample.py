@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from PIL import Image
 
+Touches = Literal["image", "caption", "both", "latent", "conditioning"]
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -16,6 +18,7 @@ class Sample:
     triggers: the trigger words that steps put into the caption, in order (partial caption dropout keeps them).
     original_size: (width, height) in pixels of the picture as loaded, after EXIF rotation.
     crop: (left, top) in pixels of the framed image that cropping removed (SDXL's size conditioning).
+    damage: (operation, severity 0..1) of the corruptions that the picture really went through, in order.
     """
 
     image: Image.Image
@@ -23,6 +26,7 @@ class Sample:
     original_size: tuple[int, int]
     triggers: tuple[str, ...] = ()
     crop: tuple[int, int] = (0, 0)
+    damage: tuple[tuple[str, float], ...] = ()
 
     def with_image(self, image: Image.Image, **changes: Any) -> "Sample":
         """Return a copy with another picture (and any other changed fields)."""
@@ -32,15 +36,22 @@ class Sample:
         """Return a copy with another caption (and any other changed fields)."""
         return replace(self, caption=caption, **changes)
 
+    def with_damage(self, name: str, severity: float) -> "Sample":
+        """Return a copy with one more corruption written down."""
+        return replace(self, damage=(*self.damage, (name, severity)))
+
 
 class Step(Protocol):
     """A link of the chain: a frozen dataclass that changes one sample at a time.
 
     name: stable identifier, part of the fingerprint and of the random stream.
     seed: the step's own seed; the generator given to `apply` depends on (seed, name, item key, variant).
-    touches: what the step reads or changes; captions alone can then be computed without decoding a picture.
+    touches: what the step reads or changes; captions alone can then be computed without decoding a picture, and latents
+    and conditioning wait until the sample is encoded.
     kind: "framing", "caption" or "corruption".
     varies: True when another variant of the same item can come out differently.
+    gathers (optional): True when `apply` takes a third argument, the `Company` of the sample.
+    mark (optional): writes down what `apply` would do to a picture without one.
     """
 
     @property
@@ -48,7 +59,7 @@ class Step(Protocol):
     @property
     def seed(self) -> int: ...
     @property
-    def touches(self) -> Literal["image", "caption", "both"]: ...
+    def touches(self) -> Touches: ...
     @property
     def kind(self) -> Literal["framing", "caption", "corruption"]: ...
     @property

@@ -1,22 +1,28 @@
 """The catalogue of corruptions: one function each, known by its name everywhere (menu, JSON, metadata)."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
-Value = int | float | str
-Apply = Callable[..., Image.Image]
+from .context import Context
+
+Value = int | float | str | bool
+Apply = Callable[..., Any]
+# What an operation corrupts; the functions are in the package of that name below this one.
+Subject = Literal["pictures", "captions", "latents", "conditioning", "loras", "activations"]
 
 
 @dataclass(frozen=True)
 class Parameter:
     """A setting of an operation, its value the one at severity 1.
 
-    default decides the type. minimum, maximum: inclusive range of a number; step: how finely a slider moves.
-    choices: the allowed words of a text. unit: of a number, for the tooltip.
+    default decides the type: a number, a word of `choices`, yes or no, or (text without choices) any text.
+    minimum, maximum: inclusive range of a number; step: how finely a slider moves. unit: of a number, for the tooltip.
     """
 
     name: str
@@ -32,16 +38,23 @@ class Parameter:
         """Return the allowed values in words."""
         if self.choices:
             return f"one of {list(self.choices)}"
+        if isinstance(self.default, bool):
+            return "true or false"
+        if isinstance(self.default, str):
+            return "any text"
         return f"{self.minimum:g} to {self.maximum:g}{f' {self.unit}' if self.unit else ''}"
 
     def checked(self, value: Any) -> Value:
         """Return `value` in the parameter's type. Raises ValueError when it is not allowed."""
-        accepted = value in self.choices if self.choices else self._is_in_range(value)
-        if not accepted:
+        if not self._accepts(value):
             raise ValueError(f"{self.name}: got {value!r}, allowed {self.allowed()}, change it")
         return type(self.default)(value)
 
-    def _is_in_range(self, value: Any) -> bool:
+    def _accepts(self, value: Any) -> bool:
+        if self.choices:
+            return value in self.choices
+        if isinstance(self.default, bool | str):
+            return isinstance(value, type(self.default))
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
         within = self.minimum <= value <= self.maximum  # False for what is not a number, too
@@ -50,18 +63,24 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """A corruption of a picture.
+    """A corruption.
 
-    name: of its function. family: its group in the menu. version: raised when the same input would come out
-    differently. draws: False when the result does not depend on the random stream. codecs: whose versions decide bits.
+    name: of its function. subject: what it corrupts. family: its group in the menu. tag: the word that names its damage
+    in a caption. measured_by: the measure that rises with its severity ("-" in front: that falls), "" when none does.
+    version: raised when the same input would come out differently. draws: False when the result does not depend on the
+    random stream. wants_context: it looks at more than the one thing. codecs: whose versions decide bits.
     """
 
     name: str
+    subject: Subject
     family: str
     summary: str
     parameters: tuple[Parameter, ...]
+    tag: str
+    measured_by: str
     version: int
     draws: bool
+    wants_context: bool
     codecs: tuple[str, ...]
     function: Apply
 
@@ -74,35 +93,83 @@ class Operation:
         return {name: known[name].checked(values.get(name, known[name].default)) for name in known}
 
     def apply(
-        self, image: Image.Image, rng: np.random.Generator, severity: float = 1.0, **parameters: object
-    ) -> Image.Image:
-        """Return a corrupted copy of an 8-bit RGB image, of the same size.
+        self,
+        value: Any,
+        rng: np.random.Generator,
+        severity: float = 1.0,
+        context: Context | None = None,
+        **parameters: object,
+    ) -> Any:
+        """Return a corrupted copy; a picture keeps its size and mode (8-bit L, RGB or RGBA, whose alpha stays).
 
         severity: 0 (an exact copy) to 1 (the parameters as given). rng: the item's own stream. Raises ValueError.
         """
         values = self.checked(parameters)
-        if image.mode != "RGB":
-            raise ValueError(f"{self.name}: got a picture of mode {image.mode}, allowed RGB, convert it")
         if not 0 <= severity <= 1:
             raise ValueError(f"severity: got {severity}, allowed 0 to 1, change it")
-        return image.copy() if severity == 0 else self.function(image, rng, severity, **values)
+        more = {"context": context or Context()} if self.wants_context else {}
+
+        def corrupt(one: Any) -> Any:
+            return self.function(one, rng, severity, **more, **values)
+
+        if self.subject == "pictures":
+            return _on_rgb(self.name, value, corrupt if severity else Image.Image.copy)
+        if severity == 0:
+            return value.clone() if hasattr(value, "clone") else value
+        return corrupt(value)
+
+
+def _on_rgb(name: str, image: Image.Image, corrupt: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Return the corrupted colours of an image in its own mode."""
+    if image.mode == "RGB":
+        return corrupt(image)
+    if image.mode == "L":
+        return corrupt(image.convert("RGB")).convert("L")
+    if image.mode == "RGBA":
+        corrupted = corrupt(image.convert("RGB"))
+        corrupted.putalpha(image.getchannel("A"))
+        return corrupted
+    raise ValueError(f"{name}: got a picture of mode {image.mode}, allowed L, RGB or RGBA, convert it")
 
 
 OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(
-    family: str, *parameters: Parameter, version: int = 1, draws: bool = True, codecs: tuple[str, ...] = ()
+    family: str,
+    *parameters: Parameter,
+    subject: Subject = "pictures",
+    tag: str = "",
+    measured_by: str = "",
+    version: int = 1,
+    draws: bool = True,
+    wants_context: bool = False,
+    codecs: tuple[str, ...] = (),
 ) -> Callable[[Apply], Apply]:
     """Enter the decorated function into `OPERATIONS` under its own name; its docstring's first line is the summary.
 
-    The function takes (image, rng, severity above 0, every parameter by name) and returns a new image.
+    The function takes (value, rng, severity above 0, `context` if it wants one, every parameter by name), and returns
+    something new: never the value, never changed in place.
     """
 
     def enter(function: Apply) -> Apply:
         name: str = function.__name__
         summary = (function.__doc__ or "").strip().splitlines()[0]
-        OPERATIONS[name] = Operation(name, family, summary, parameters, version, draws, codecs, function)
+        word = f"glx_{tag or name}"
+        OPERATIONS[name] = Operation(
+            name,
+            subject,
+            family,
+            summary,
+            parameters,
+            word,
+            measured_by,
+            version,
+            draws,
+            wants_context,
+            codecs,
+            function,
+        )
         return function
 
     return enter
@@ -110,23 +177,43 @@ def operation(
 
 def find_operation(name: str) -> Operation:
     """Return the operation called `name`. Raises ValueError with the names there are."""
-    from . import jpeg  # noqa: F401  (each module enters its operations)
-
+    for subject in get_args(Subject):
+        if name not in OPERATIONS:
+            _load(subject)
     if name not in OPERATIONS:
         raise ValueError(f"operation: got {name!r}, allowed {sorted(OPERATIONS)}, choose one of them")
     return OPERATIONS[name]
 
 
-def all_operations() -> tuple[Operation, ...]:
-    """Return every operation, in the order of the menu."""
-    from . import jpeg  # noqa: F401
+def all_operations(subject: Subject = "pictures") -> tuple[Operation, ...]:
+    """Return every operation on a subject, family by family."""
+    _load(subject)
+    found = [operation for operation in OPERATIONS.values() if operation.subject == subject]
+    return tuple(sorted(found, key=lambda operation: (operation.family, operation.name)))
 
-    return tuple(OPERATIONS.values())
+
+def _load(subject: Subject) -> None:
+    """Import every module of a subject's package: each enters its operations."""
+    package = importlib.import_module(f".{subject}", __package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f".{module.name}", package.__name__)
 
 
 def codec_versions(codecs: tuple[str, ...]) -> dict[str, Any]:
-    """Return the versions of Pillow and of the codecs, by name: the same settings give the same bits only with them."""
+    """Return the versions of Pillow and of the codecs, by name: the same settings give the same bits only with them.
+
+    codecs: names Pillow knows as features, such as "libjpeg_turbo", "webp", "avif", "jpg_2000" and "zlib", or of
+    installed distributions, such as "av".
+    """
     import PIL
+
+    return {"pillow": PIL.__version__, **{codec: _version(codec) for codec in codecs}}
+
+
+def _version(codec: str) -> str | None:
+    from importlib import metadata
+
     from PIL import features
 
-    return {"pillow": PIL.__version__, **{codec: features.version(codec) for codec in codecs}}
+    known = (*features.modules, *features.codecs, *features.features)
+    return features.version(codec) if codec in known else metadata.version(codec)

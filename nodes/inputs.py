@@ -28,10 +28,14 @@ def pixels(
     return io.Int.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **settings)
 
 
-def parameter_input(parameter: Parameter) -> io.Combo.Input | io.Int.Input | io.Float.Input:
+def parameter_input(parameter: Parameter) -> io.Combo.Input | io.Int.Input | io.Float.Input | io.WidgetInput:
     """Return the input of a corruption's parameter."""
     if parameter.choices:
         return combo(parameter.name, parameter.choices, f"{parameter.help}.", default=parameter.default)
+    if isinstance(parameter.default, bool):
+        return io.Boolean.Input(parameter.name, default=parameter.default, tooltip=f"{parameter.help}.")
+    if isinstance(parameter.default, str):
+        return io.String.Input(parameter.name, default=parameter.default, multiline=True, tooltip=f"{parameter.help}.")
     number = type(parameter.default)
     kind = io.Float if number is float else io.Int
     return kind.Input(

@@ -111,9 +111,9 @@ def test_impossible_steps_are_refused(settings_) -> None:
         corruption("jpeg_recompression", **settings_)
 
 
-def test_only_rgb_pictures_are_taken() -> None:
-    with pytest.raises(ValueError, match="mode L, allowed RGB"):
-        find_operation("jpeg_recompression").apply(Image.new("L", (9, 9)), generator(0))
+def test_a_picture_of_another_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="mode CMYK, allowed L, RGB or RGBA"):
+        find_operation("jpeg_recompression").apply(Image.new("CMYK", (9, 9)), generator(0))
 
 
 @pytest.mark.parametrize("quality", [1, 20, 95])

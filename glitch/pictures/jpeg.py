@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from .registry import Parameter, operation
+from ..registry import Parameter, operation
 
 _QUALITY = Parameter("quality", 10, "JPEG quality; lower is worse", 1, 95)
 _SUBSAMPLING = Parameter(
@@ -16,7 +16,15 @@ _SUBSAMPLING = Parameter(
 )
 
 
-@operation("compression", _QUALITY, _SUBSAMPLING, draws=False, codecs=("libjpeg_turbo",))
+@operation(
+    "compression",
+    _QUALITY,
+    _SUBSAMPLING,
+    tag="jpeg",
+    measured_by="blockiness",
+    draws=False,
+    codecs=("libjpeg_turbo",),
+)
 def jpeg_recompression(
     image: Image.Image, rng: np.random.Generator, severity: float, *, quality: int, subsampling: str
 ) -> Image.Image:
@@ -37,6 +45,8 @@ def jpeg_recompression(
     ),
     Parameter("quality_jitter", 0, "Each generation's quality is drawn from this much around it", 0, 50),
     _SUBSAMPLING,
+    tag="genloss",
+    measured_by="distance",
     codecs=("libjpeg_turbo",),
 )
 def generation_loss(

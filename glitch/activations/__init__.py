@@ -1,0 +1,1 @@
+"""Network bending: operations on the activations of a layer while it works."""

@@ -1,0 +1,1 @@
+"""Corruptions of what a text encoder says, before the model hears it."""

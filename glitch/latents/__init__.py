@@ -1,0 +1,1 @@
+"""Corruptions of latents: (tensor [C, h, w] as the VAE gave it, random stream, severity, settings) to another."""

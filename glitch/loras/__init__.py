@@ -1,0 +1,1 @@
+"""Corruptions of a LoRA's weights: bending, transplanting and blending, without a base model."""
