@@ -97,24 +97,33 @@ def drop_parts(caption: str, triggers: Sequence[str], probability: float, rng: n
     """
     if probability <= 0:
         return caption
-    # Longest first: a trigger may lie in another one.
-    masks = {chr(_FIRST_MASK + number): word for number, word in enumerate(sorted(set(triggers), key=_shorter_later))}
-    parts, joint = caption_parts(_masked(caption, masks))
+    masked, masks = mask_triggers(caption, triggers)
+    parts, joint = caption_parts(masked)
     draws = rng.random(len(parts))  # one draw per part, kept ones too: the trigger does not shift the others
     stays = [
         draw >= probability or any(mask in part for mask in masks) for part, draw in zip(parts, draws, strict=True)
     ]
     kept = joint.join(part for part, stay in zip(parts, stays, strict=True) if stay)
-    return "".join(masks.get(letter, letter) for letter in kept)
+    return unmask_triggers(kept, masks)
 
 
-def _masked(caption: str, masks: dict[str, str]) -> str:
-    """Return the caption with each trigger as one letter: its whole words, or any place if only part of words."""
+def mask_triggers(caption: str, triggers: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return the caption with each trigger as one private letter, and the trigger that each letter stands for.
+
+    A letter stands for the trigger's whole words, or for any place if it is only part of words.
+    """
+    # Longest first: a trigger may lie in another one.
+    masks = {chr(_FIRST_MASK + number): word for number, word in enumerate(sorted(set(triggers), key=_shorter_later))}
     for mask, trigger in masks.items():
         if trigger:
             pattern = _whole(trigger) if contains_word(caption, trigger) else re.escape(trigger)
             caption = re.sub(pattern, mask, caption)
-    return caption
+    return caption, masks
+
+
+def unmask_triggers(masked: str, masks: dict[str, str]) -> str:
+    """Return the text with the triggers back in the places of their letters."""
+    return "".join(masks.get(letter, letter) for letter in masked)
 
 
 def _shorter_later(word: str) -> tuple[int, str]:
