@@ -15,6 +15,14 @@ class GlitchExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
-        from . import dataset, demo, runs, sampling, training, weights
+        from . import corruption, dataset, demo, runs, sampling, training, weights
 
-        return [*dataset.NODES, *training.NODES, *runs.NODES, *sampling.NODES, *weights.NODES, *demo.NODES]
+        return [
+            *dataset.NODES,
+            *corruption.NODES,
+            *training.NODES,
+            *runs.NODES,
+            *sampling.NODES,
+            *weights.NODES,
+            *demo.NODES,
+        ]

@@ -16,14 +16,12 @@ from ..dataset.prompts import Choice, PromptSet, PromptSource, TriggerMode, one_
 from ..dataset.report import describe_dataset
 from ..dataset.sheet import contact_sheets
 from ..dataset.trigger_report import describe_trigger
-from ..glitch.registry import all_operations
-from ..glitch.step import Damage, corruption
 from ..host.choices import require_choice
 from ..host.folders import dataset_folder, list_dataset_folders, temporary_dataset_folder
 from ..host.images import from_tensor, to_batch, to_tensor
 from ..host.progress import Progress, check_interrupt
 from ..host.tokens import cut_word
-from .inputs import combo, parameter_input, pixels, seed_input
+from .inputs import combo, pixels, seed_input
 from .sockets import DatasetSocket
 
 CATEGORY = "Glitch LoRA/dataset"
@@ -379,64 +377,6 @@ class GlitchFrameDataset(io.ComfyNode):
         return io.NodeOutput(framed, describe_dataset(framed))
 
 
-class GlitchCorruptDataset(io.ComfyNode):
-    """Damages the pictures of a dataset."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        options = [
-            io.DynamicCombo.Option(operation.name, [parameter_input(parameter) for parameter in operation.parameters])
-            for operation in all_operations()
-        ]
-        return io.Schema(
-            node_id="GlitchCorruptDataset",
-            display_name="Corrupt Dataset",
-            category=CATEGORY,
-            description="Damages the pictures before training, each in its own way. Chain several for more; place it "
-            "after the framing to keep the damage sharp.",
-            search_aliases=["glitch", "jpeg artefacts", "compression", "databending", "generation loss", "degrade"],
-            inputs=[
-                DatasetSocket.Input("dataset", tooltip="The dataset to damage."),
-                io.DynamicCombo.Input("operation", options=options, tooltip="The kind of damage."),
-                io.Float.Input(
-                    "severity", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="0 leaves every picture as it is."
-                ),
-                io.Float.Input(
-                    "fraction", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="How likely a picture is damaged."
-                ),
-                combo(
-                    "damage",
-                    Damage,
-                    "frozen: a picture is always damaged the same way. new for each variant: training sees several.",
-                    advanced=True,
-                ),
-                seed_input("Of everything the damage draws."),
-            ],
-            outputs=[
-                DatasetSocket.Output("dataset", display_name="dataset", tooltip="The damaged dataset."),
-                io.String.Output("report", display_name="report", tooltip="The chain and its warnings."),
-            ],
-            hidden=[io.Hidden.prompt],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        dataset: Any,
-        severity: float,
-        fraction: float,
-        damage: str,
-        seed: int,
-        operation: dict[str, Any] | None = None,
-    ) -> io.NodeOutput:
-        names = [known.name for known in all_operations()]
-        values = dict(require_choice(operation, "operation", names, cls.hidden.prompt))
-        name = values.pop("operation")
-        step = corruption(name, values, severity=severity, fraction=fraction, damage=damage, seed=seed)
-        corrupted = dataset.with_step(step)
-        return io.NodeOutput(corrupted, describe_dataset(corrupted))
-
-
 class GlitchPreviewDataset(io.ComfyNode):
     """Shows a dataset as contact sheets."""
 
@@ -540,7 +480,6 @@ NODES: list[type[io.ComfyNode]] = [
     GlitchDatasetToImages,
     GlitchTriggerWord,
     GlitchFrameDataset,
-    GlitchCorruptDataset,
     GlitchPreviewDataset,
     GlitchPromptSet,
 ]

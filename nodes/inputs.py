@@ -1,10 +1,11 @@
 """Inputs that several nodes have."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from comfy_api.latest import io
 
-from ..glitch.registry import Parameter
+from ..glitch.registry import Operation, Parameter
 
 
 def combo(name: str, choices: Any, tooltip: str, **settings: Any) -> io.Combo.Input:
@@ -26,6 +27,20 @@ def pixels(
 ) -> io.Int.Input:
     """Return a length in pixels."""
     return io.Int.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **settings)
+
+
+def operation_input(operations: Sequence[Operation]) -> io.DynamicCombo.Input:
+    """Return a menu of corruptions that shows the settings of the chosen one only."""
+    options = [
+        io.DynamicCombo.Option(operation.name, [parameter_input(parameter) for parameter in operation.parameters])
+        for operation in operations
+    ]
+    return io.DynamicCombo.Input("operation", options=options, tooltip="The kind of damage; its help page lists all.")
+
+
+def severity_input(tooltip: str = "0 leaves everything as it is, 1 does what the settings say.") -> io.Float.Input:
+    """Return the one dial of a corruption."""
+    return io.Float.Input("severity", default=1.0, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
 
 
 def parameter_input(parameter: Parameter) -> io.Combo.Input | io.Int.Input | io.Float.Input | io.WidgetInput:

@@ -19,6 +19,7 @@ ORDER = (
     "dataset",
     "glitch",
     "training",
+    "metrics",
     "sampling",
     "demo",
     "web",

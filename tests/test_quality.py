@@ -39,7 +39,7 @@ NODE_IDS = {
     *("GlitchLoadDataset", "GlitchDatasetFromImages", "GlitchDatasetToImages", "GlitchTriggerWord"),
     *("GlitchFrameDataset", "GlitchCorruptDataset", "GlitchPreviewDataset", "GlitchPromptSet", "GlitchRecipe"),
     *("GlitchTrain", "GlitchOpenRun", "GlitchApplyCheckpoint", "GlitchSweep", "GlitchGrid", "GlitchPlotTraining"),
-    *("GlitchSaveLora", "GlitchLoadDemoModel", "GlitchDemoDataset"),
+    *("GlitchSaveLora", "GlitchLoadDemoModel", "GlitchDemoDataset", "GlitchCorruptImage"),
 }
 
 
@@ -257,6 +257,18 @@ def test_every_node_explains_itself(nodes):
 def test_help_pages_belong_to_nodes(nodes):
     ids = {node.GET_SCHEMA().node_id for node in nodes}
     assert {page.stem for page in (ROOT / "web" / "docs").glob("*.md")} == ids
+
+
+def test_help_pages_list_the_operations_there_are():
+    import operation_help
+
+    assert len(operation_help.pages()) >= 2
+    stale = [
+        page.name
+        for page in operation_help.pages()
+        if operation_help.with_lists(page.read_text("utf-8")) != page.read_text("utf-8")
+    ]
+    assert stale == [], "run: python3 scripts/operation_help.py"
 
 
 def test_help_pages_name_every_input(nodes):
