@@ -62,7 +62,7 @@ class Item:
 
     def marked(self, variant: int = 0) -> Sample:
         """Return the sample with a small black picture in place of its own: quick, for captions."""
-        return Sample(_NO_PICTURE, self.caption, self.size)
+        return Sample(_NO_PICTURE, self.caption, self.size, key=self.key)
 
     def sample(self, variant: int = 0) -> Sample:
         """Return the picture decoded to RGB with its caption, the same for every variant.
@@ -75,7 +75,7 @@ class Item:
             image = open_rgb(self.path, self.background)
         except BrokenImage as error:
             raise ValueError(f"{self.name}: {error}, repair or remove the file") from error
-        return Sample(image, self.caption, image.size)
+        return Sample(image, self.caption, image.size, key=self.key)
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,13 @@ class Dataset:
     """Items in a fixed order, and the steps that every sample goes through, in order.
 
     Every random choice in the chain is a function of (the step's seed, its name, the item's key, the variant).
-    notes: lines for the report that were found while loading.
+    notes: lines for the report that were found while loading. broken: (name, reason) of the files that were skipped.
     """
 
     items: tuple["Item | Derived", ...]
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    broken: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -204,7 +205,10 @@ class Dataset:
     def _start(self, position: int) -> "Dataset":
         """Return this dataset with the steps before one; the same object each time, as it remembers its captions."""
         if position not in self._starts:
-            self._starts[position] = replace(self, steps=self.steps[:position])
+            start = replace(self, steps=self.steps[:position])
+            # Its own starts are ours; else each step would work out all before it anew, twice as often as the last.
+            vars(start)["_starts"] = self._starts
+            self._starts[position] = start
         return self._starts[position]
 
     def _applied(self, step: Step, position: int, sample: Sample, index: int, variant: int) -> Sample:

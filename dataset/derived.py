@@ -19,12 +19,13 @@ class Derived:
     """An item of a dataset after that dataset's chain.
 
     number: copies of one item have different numbers, and so different random streams in the steps that follow.
-    Everything else is as of `Item`; size is the size after the chain.
+    times: what the item's repeats are multiplied by. Everything else is as of `Item`; size is the size after the chain.
     """
 
     dataset: Dataset
     index: int
     number: int = 0
+    times: int = 1
 
     @property
     def _item(self) -> "Item | Derived":
@@ -48,7 +49,7 @@ class Derived:
     @property
     def repeats(self) -> int:
         """How often the item counts in one pass."""
-        return self._item.repeats
+        return self._item.repeats * self.times
 
     @property
     def background(self) -> Colour:
@@ -112,7 +113,8 @@ def derived_items(dataset: Dataset, number: int = 0) -> tuple[Item | Derived, ..
 def merged(datasets: Sequence[Dataset]) -> Dataset:
     """Return one dataset of the items of several, each after its own chain, in order."""
     items = tuple(item for dataset in datasets for item in derived_items(dataset))
-    return Dataset(items, notes=tuple(note for dataset in datasets for note in dataset.notes))
+    notes = tuple(note for dataset in datasets for note in dataset.notes)
+    return Dataset(items, notes=notes, broken=tuple(file for dataset in datasets for file in dataset.broken))
 
 
 def with_copies(dataset: Dataset, step: Step, copies: int = 1, keep_clean: bool = False) -> Dataset:
@@ -129,7 +131,7 @@ def with_copies(dataset: Dataset, step: Step, copies: int = 1, keep_clean: bool 
     first = 1 if keep_clean else 0
     numbered = tuple(item for number in range(first, first + copies) for item in _numbered(dataset, number))
     damaged = replace(dataset, items=numbered, steps=(step,))
-    return Dataset((*clean, *derived_items(damaged)), notes=dataset.notes)
+    return Dataset((*clean, *derived_items(damaged)), notes=dataset.notes, broken=dataset.broken)
 
 
 def _numbered(dataset: Dataset, number: int) -> tuple["Derived", ...]:

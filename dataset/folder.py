@@ -70,11 +70,12 @@ def load_folder(folder: Path, options: FolderOptions = FolderOptions(), watch: W
         raise ValueError(
             f"folder {folder.name!r}: got {len(broken)} broken picture(s) of {len(paths)}, allowed "
             f"{'none' if options.broken == 'refuse' else 'some as long as one is usable'}, repair or remove them:\n"
-            + "\n".join(_shortened(broken))
+            + "\n".join(_shortened(_lines(broken)))
         )
     items, notes = _captioned(folder, items, options)
     left_out = [f"Left out, not a picture that is read: {others}."] if others else []
-    return Dataset(tuple(items), notes=(*_broken_notes(broken), *left_out, *_number_notes(folder), *notes))
+    told = (*_broken_notes(broken), *left_out, *_number_notes(folder), *notes)
+    return Dataset(tuple(items), notes=told, broken=tuple(broken))
 
 
 def picture_paths(folder: Path, recursive: bool = True) -> Iterator[Path]:
@@ -108,7 +109,7 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset
     held = set(keys[:count])
     return (
         replace(dataset, items=tuple(item for item in dataset.items if item.key not in held)),
-        replace(dataset, items=tuple(item for item in dataset.items if item.key in held), notes=()),
+        replace(dataset, items=tuple(item for item in dataset.items if item.key in held), notes=(), broken=()),
     )
 
 
@@ -149,8 +150,8 @@ def _other_kinds(folder: Path, recursive: bool) -> str:
 
 def _usable_items(
     folder: Path, paths: list[Path], options: FolderOptions, watch: Watcher | None
-) -> tuple[list[Item], list[str]]:
-    """Return items still without captions, and one line for each broken file."""
+) -> tuple[list[Item], list[tuple[str, str]]]:
+    """Return items still without captions, and (name, reason) of each broken file."""
     items, broken = [], []
     for done, path in enumerate(paths, start=1):
         name = path.relative_to(folder).as_posix()
@@ -159,9 +160,9 @@ def _usable_items(
             if repeats:
                 items.append(Item(path, name, "", repeats, content_key(path), picture_size(path), options.background))
         except BrokenImage as error:
-            broken.append(f"{name}: {error}")
+            broken.append((name, str(error)))
         except OSError as error:
-            broken.append(f"{name}: cannot be read: {error.strerror}")
+            broken.append((name, f"cannot be read: {error.strerror}"))
         if watch:
             watch(done, len(paths))
     return items, broken
@@ -186,10 +187,14 @@ def _captioned(folder: Path, items: list[Item], options: FolderOptions) -> tuple
     return [replace(item, caption=captions.get(item.path, "")) for item in items], notes
 
 
-def _broken_notes(broken: list[str]) -> list[str]:
+def _lines(broken: list[tuple[str, str]]) -> list[str]:
+    return [f"{name}: {reason}" for name, reason in broken]
+
+
+def _broken_notes(broken: list[tuple[str, str]]) -> list[str]:
     if not broken:
         return []
-    return [f"Skipped as broken ({len(broken)}):", *(f"  {line}" for line in _shortened(broken))]
+    return [f"Skipped as broken ({len(broken)}):", *(f"  {line}" for line in _shortened(_lines(broken)))]
 
 
 def _number_notes(folder: Path) -> list[str]:

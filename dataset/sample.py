@@ -19,6 +19,7 @@ class Sample:
     original_size: (width, height) in pixels of the picture as loaded, after EXIF rotation.
     crop: (left, top) in pixels of the framed image that cropping removed (SDXL's size conditioning).
     damage: (operation, severity 0..1) of the corruptions that the picture really went through, in order.
+    key: SHA-256 (hex) of the file that the picture comes from, "" when it is none.
     """
 
     image: Image.Image
@@ -27,6 +28,7 @@ class Sample:
     triggers: tuple[str, ...] = ()
     crop: tuple[int, int] = (0, 0)
     damage: tuple[tuple[str, float], ...] = ()
+    key: str = ""
 
     def with_image(self, image: Image.Image, **changes: Any) -> "Sample":
         """Return a copy with another picture (and any other changed fields)."""

@@ -12,6 +12,7 @@ import folder_paths
 
 RUNS_FOLDER = "glitch_lora"
 MAX_DEPTH = 3
+SAVE_ROOTS = ("output", "datasets")
 
 _NAME_BYTES = 100  # systems allow 255 in a name; files below it have long names too
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{digit}" for kind in ("COM", "LPT") for digit in "0123456789¹²³")}
@@ -56,6 +57,20 @@ def claim_input_folder(wish: str) -> str:
                 continue
             return name
     raise AssertionError("the names never end")
+
+
+def saved_dataset_places(root: str, wish: str) -> Iterator[Path]:
+    """Yield where a dataset may be saved: ``wish``, ``wish-2`` and so on in the folder `root`, without end.
+
+    root: "output" or "datasets", of `dataset_roots`; its first place. Letters and names that some system forbids are
+    changed, and so are dots, because some loaders search a path for ".png". Raises ValueError for another root.
+    """
+    if root not in SAVE_ROOTS:
+        raise ValueError(f"place: got {root!r}, allowed {list(SAVE_ROOTS)}, choose one of them")
+    place = dataset_roots()[root][0]
+    for name in _names(_portable(wish.replace(".", "-"))):
+        if name.lower() != RUNS_FOLDER:  # holds runs, and is not listed among datasets
+            yield place / name
 
 
 def _names(base: str) -> Iterator[str]:
