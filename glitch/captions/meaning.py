@@ -33,7 +33,7 @@ def attribute_strip(
     hit, picks = chosen(rng, count, severity), rng.random(count)
 
     def changed(number: int, word: str) -> str:
-        found = next((words for words in lists if word.lower() in words), None)
+        found = next((words for words in lists if not set(words).isdisjoint(word.lower().split("-"))), None)
         if not hit[number] or found is None:
             return word
         return _other(word, found, picks[number]) if change == "swap" else ""
