@@ -1,0 +1,79 @@
+"""Tokens out of order, or missing."""
+
+import numpy as np
+
+from ...dataset.words import Words
+from ..registry import Parameter, operation
+from .arrays import array_of, first_token, with_arrays
+
+_SPARE = Parameter("spare_first", True, "The first token stays: in CLIP it marks the start and outweighs all others")
+_FRACTION = Parameter("fraction", 0.5, "Part of the tokens that is damaged", 0, 1, 0.05)
+
+
+@operation(
+    "conditioning tokens",
+    Parameter(
+        "mode",
+        "shuffle",
+        "shuffle: tokens change places. drop: they are left out and the rest moves up. repeat: each says what the one "
+        "before it said. roll: all move on",
+        choices=("shuffle", "drop", "repeat", "roll"),
+    ),
+    _FRACTION,
+    _SPARE,
+    subject="conditioning",
+)
+def token_shuffle(
+    words: Words, rng: np.random.Generator, severity: float, *, mode: str, fraction: float, spare_first: bool
+) -> Words:
+    """Tokens in the wrong places: colours and shapes go to the wrong things.
+
+    Severity is the part of `fraction` that is damaged already; with roll, how far all have moved. There are as many
+    tokens afterwards: what is left out at one place leaves the last one repeated.
+    """
+    sequence = array_of(words.sequence)
+    first = first_token(spare_first, len(sequence))
+    order = first + rng.permutation(len(sequence) - first)
+    picked = order[: round(severity * fraction * len(order))]
+    return with_arrays(words, sequence[_source(mode, len(sequence), first, picked)])
+
+
+@operation(
+    "conditioning tokens",
+    _FRACTION,
+    Parameter(
+        "fill",
+        "zero",
+        "What stands in place of a token: zero, the mean of all, or what stands last, which pads most texts",
+        choices=("zero", "mean", "last"),
+    ),
+    _SPARE,
+    subject="conditioning",
+)
+def token_dropout(
+    words: Words, rng: np.random.Generator, severity: float, *, fraction: float, fill: str, spare_first: bool
+) -> Words:
+    """Tokens fall silent where they stand: words are missed.
+
+    Severity is the part of `fraction` that is silent already.
+    """
+    sequence = array_of(words.sequence)
+    silent = rng.random(len(sequence)) < severity * fraction
+    silent[: first_token(spare_first, len(sequence))] = False
+    with_what = {"zero": np.zeros_like(sequence[0]), "mean": sequence.mean(axis=0), "last": sequence[-1]}[fill]
+    return with_arrays(words, np.where(silent[:, None], with_what, sequence))
+
+
+def _source(mode: str, count: int, first: int, picked: np.ndarray) -> np.ndarray:
+    """Return, for each place, the token that comes to stand there."""
+    places = np.arange(count)
+    if mode == "shuffle":
+        places[picked] = np.roll(picked, 1)
+    elif mode == "repeat":
+        places[picked] = np.maximum(picked - 1, first)
+    elif mode == "roll":
+        places[first:] = np.roll(places[first:], len(picked))
+    else:
+        kept = np.setdiff1d(places, picked)
+        places = np.pad(kept, (0, count - len(kept)), mode="edge") if len(kept) else places[-1:].repeat(count)
+    return places
