@@ -15,12 +15,14 @@ class GlitchExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
-        from . import corruption, dataset, demo, runs, sampling, training, weights
+        from . import captions, corruption, dataset, demo, recipe_glitches, runs, sampling, training, weights
 
         return [
             *dataset.NODES,
             *corruption.NODES,
+            *captions.NODES,
             *training.NODES,
+            *recipe_glitches.NODES,
             *runs.NODES,
             *sampling.NODES,
             *weights.NODES,

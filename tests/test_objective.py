@@ -10,7 +10,7 @@ import comfy.model_sampling
 import pytest
 import torch
 from glitch_lora.host.models import prediction_of
-from glitch_lora.training.objective import loss_per_sample, network_output
+from glitch_lora.training.objective import loss_per_sample, min_snr_weight, network_output
 from tiny_models import tiny_flux, tiny_sd15
 
 X0 = torch.randn((3, 4, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -77,3 +77,29 @@ def test_host_samplings_keep_their_meaning() -> None:
     """The wrapper classes we tell apart by type; a new base class of the host must not slip through."""
     assert issubclass(comfy.model_sampling.V_PREDICTION, comfy.model_sampling.EPS)
     assert not issubclass(comfy.model_sampling.CONST, comfy.model_sampling.EPS)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_min_snr_weights_are_diffusers(prediction: str) -> None:
+    """diffusers' scripts: min(SNR, gamma) / SNR, over SNR + 1 for velocity, SNR by `compute_snr`."""
+    from diffusers import DDPMScheduler
+    from diffusers.training_utils import compute_snr
+
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    steps = torch.tensor([5, 100, 300, 500, 990])
+    snr = compute_snr(scheduler, steps).double()
+    expected = snr.clamp(max=5.0) / (snr if prediction == "epsilon" else snr + 1)
+    sigma = samplings()[prediction].sigmas[steps]
+    assert torch.allclose(min_snr_weight(prediction, sigma, 5.0).double(), expected, rtol=1e-3)
+
+
+def test_min_snr_weights_the_clean_pictures_error_on_flow_models() -> None:
+    """By the paper's definition: min(SNR, gamma) times the squared error of x0."""
+    sampling = samplings()["flow"]
+    sigma = sampling.sigmas[torch.tensor([1000, 5000, 9000])].double()
+    x_t = sampling.noise_scaling(sigma, NOISE, X0)
+    denoised = sampling.calculate_denoised(sigma, OUTPUT, x_t)
+    weighted = loss_per_sample("flow", x_t, sigma, denoised, X0) * min_snr_weight("flow", sigma, 5.0)
+    snr = ((1 - sigma) / sigma) ** 2
+    expected = snr.clamp(max=5.0) * (denoised - X0).square().flatten(1).mean(1)
+    assert torch.allclose(weighted.double(), expected, rtol=1e-5)

@@ -1,13 +1,14 @@
 """The dataset through the VAE and the text encoder, once, before the first step.
 
 Random crops, flips and partial caption dropout are met by a few pre-encoded variants per item. Equal pictures and
-equal captions are encoded once: they are known by their content.
+equal captions are encoded once: they are known by their content. Steps that damage latents or conditioning come after
+that; what they make has keys of its own.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..dataset.captions import drop_parts
+from ..dataset.company import Lazy
 from ..dataset.dataset import Dataset
+from ..dataset.sample import Sample
 from ..dataset.seeds import generator
+from ..dataset.words import Words
 from .conditioning import SizeConditioning, TextConditioning
 from .model import Encoders, Events
 from .recipe import Recipe
@@ -39,6 +43,9 @@ class _Entry:
     latent_shape: tuple[int, ...]
     size: SizeConditioning
     caption: str
+
+
+_POOLED = "extra.pooled_output"
 
 
 class EncodedDataset:
@@ -71,10 +78,10 @@ class EncodedDataset:
         return tuple(len(variants) for variants in self._entries)
 
     def sample(self, item: int, variant: int, without_caption: bool = False) -> EncodedSample:
-        """Return a variant; `without_caption` gives it the empty caption's conditioning."""
+        """Return a variant; `without_caption` gives it the empty caption's conditioning, which no step damages."""
         entry = self._entries[item][variant]
-        latent = self._held(entry.latent_key)["latent"]
-        text = self._rebuild(self._held(self._empty_key if without_caption else entry.text_key))
+        latent = held(self._store, entry.latent_key)["latent"]
+        text = self._rebuild(held(self._store, self._empty_key if without_caption else entry.text_key))
         return EncodedSample(latent, text, entry.size)
 
     def caption(self, item: int, variant: int) -> str:
@@ -85,14 +92,16 @@ class EncodedDataset:
         """Return the item with the largest latent."""
         return max(range(len(self._entries)), key=lambda item: int(np.prod(self.groups[item])))
 
-    def _held(self, key: str) -> dict[str, Tensor]:
-        tensors = self._store.get(key)
-        if tensors is None:
-            raise RuntimeError(
-                f"encoded dataset: got no readable entry {key[:12]} in the cache any more, "
-                "allowed is a cache that stays until the training ends, queue again to encode it anew"
-            )
-        return tensors
+
+def held(store: Store, key: str) -> dict[str, Tensor]:
+    """Return the tensors under a key. Raises RuntimeError when the store lost them."""
+    tensors = store.get(key)
+    if tensors is None:
+        raise RuntimeError(
+            f"encoded dataset: got no readable entry {key[:12]} in the cache any more, "
+            "allowed is a cache that stays until the training ends, queue again to encode it anew"
+        )
+    return tensors
 
 
 def encode_dataset(
@@ -104,13 +113,13 @@ def encode_dataset(
     dataset, for a picture smaller than the VAE can take and for variants of different sizes.
     """
     dataset.require_items()
-    encoding = _Encoding(encoders, recipe, identities, store)
+    encoding = _Encoding(dataset, encoders, recipe, identities, store)
     count = recipe.variants if dataset.varies or recipe.partial_caption_dropout else 1
     entries = []
     for index in range(len(dataset)):
         events.check()
         events.status(f"Encoding picture {index + 1} of {len(dataset)}")
-        entries.append(tuple(encoding.entry(dataset, index, variant) for variant in range(count)))
+        entries.append(tuple(encoding.entry(index, variant) for variant in range(count)))
         _require_one_size(dataset.items[index].name, entries[-1])
     empty_key = encoding.text("")
     names = tuple(item.name for item in dataset.items)
@@ -118,23 +127,29 @@ def encode_dataset(
 
 
 class _Encoding:
-    def __init__(self, encoders: Encoders, recipe: Recipe, identities: dict[str, Any], store: Store) -> None:
+    def __init__(
+        self, dataset: Dataset, encoders: Encoders, recipe: Recipe, identities: dict[str, Any], store: Store
+    ) -> None:
+        self._dataset = dataset
+        self._companies: dict[tuple[str, int], Sequence[Any]] = {}
         self._encoders = encoders
         self._recipe = recipe
         self._store = store
         self._vae = json.dumps(identities["vae"], sort_keys=True)
         self._clip = json.dumps([identities["clip"], recipe.prompt_syntax], sort_keys=True)
 
-    def entry(self, dataset: Dataset, index: int, variant: int) -> _Entry:
-        sample = dataset.sample(index, variant)
-        name, key = dataset.items[index].name, dataset.items[index].key
-        caption = sample.caption
-        if self._recipe.partial_caption_dropout:
-            random = generator(self._recipe.seed, "partial_caption_dropout", key, variant)
-            caption = drop_parts(caption, sample.triggers, self._recipe.partial_caption_dropout, random)
-        latent_key, shape = self.image(name, sample.image)
+    def entry(self, index: int, variant: int) -> _Entry:
+        sample = self._dataset.sample(index, variant)
+        caption = self._caption(sample, index, variant)
+        latent_key, shape = self.image(self._dataset.items[index].name, sample.image)
+        text_key = self.text(caption)
+        for step, random in self._dataset.encoded_steps(index, variant):
+            if step.touches == "latent":
+                latent_key = self._damaged(step, random, latent_key, index, variant)
+            else:
+                text_key = self._damaged(step, random, text_key, index, variant)
         size = SizeConditioning(sample.original_size, sample.crop, sample.image.size)
-        return _Entry(latent_key, self.text(caption), shape, size, caption)
+        return _Entry(latent_key, text_key, shape, size, caption)
 
     def image(self, name: str, image: Image.Image) -> tuple[str, tuple[int, ...]]:
         width, height = image.size
@@ -155,6 +170,75 @@ class _Encoding:
         if self._store.get(key) is None:
             self._store.put(key, _text_to_tensors(self._encoders.encode_text(caption)))
         return key
+
+
+    def _caption(self, sample: Sample, index: int, variant: int) -> str:
+        if not self._recipe.partial_caption_dropout:
+            return sample.caption
+        key = self._dataset.items[index].key
+        random = generator(self._recipe.seed, "partial_caption_dropout", key, variant)
+        return drop_parts(sample.caption, sample.triggers, self._recipe.partial_caption_dropout, random)
+
+    def _damaged(self, step: Any, random: np.random.Generator, key: str, index: int, variant: int) -> str:
+        """Return the key of what a step makes of the tensors under `key`; their own key when it spares them."""
+        # The stream as it is given is all that the step draws from: with the settings it decides the damage.
+        stream = json.dumps(random.bit_generator.state, sort_keys=True)
+        company = self._company(step, index, variant) if getattr(step, "gathers", False) else None
+        seen = (self._dataset.fingerprint, variant, repr(self._recipe.partial_caption_dropout), self._recipe.seed)
+        settings = json.dumps(step.describe(), sort_keys=True)
+        damaged_key = _content_key("damaged", key, settings, stream, *((*seen, company.place) if company else ()))
+        if self._store.get(damaged_key) is not None:
+            return damaged_key
+        clean = held(self._store, key)
+        damaged = _changed(clean, lambda value: step.apply_encoded(value, random, company))
+        if damaged is clean:
+            return key
+        self._store.put(damaged_key, damaged)
+        return damaged_key
+
+    def _company(self, step: Any, index: int, variant: int) -> "_Company":
+        """Return every item's undamaged latent or conditioning, each encoded when it is asked for."""
+        order = self._dataset.content_order
+        asked = (step.touches, variant)
+        if asked not in self._companies:
+            self._companies[asked] = Lazy(len(order), lambda place: self._clean(step.touches, order[place], variant))
+        return _Company(order.index(index), self._companies[asked])
+
+    def _clean(self, touches: str, index: int, variant: int) -> Any:
+        sample = self._dataset.sample(index, variant)
+        if touches == "latent":
+            key, _ = self.image(self._dataset.items[index].name, sample.image)
+        else:
+            key = self.text(self._caption(sample, index, variant))
+        return _value(held(self._store, key))
+
+
+@dataclass(frozen=True)
+class _Company:
+    """What a step sees of the other items. place: of the item itself among `others`."""
+
+    place: int
+    others: Sequence[Any]
+
+
+def _value(tensors: dict[str, Tensor]) -> Any:
+    """Return what a step damages: a latent [C, h, w], or `Words`."""
+    if "latent" in tensors:
+        return tensors["latent"][0]
+    pooled = tensors.get(_POOLED)
+    return Words(tensors["cross_attn"][0], None if pooled is None else pooled[0])
+
+
+def _changed(tensors: dict[str, Tensor], change: Callable[[Any], Any]) -> dict[str, Tensor]:
+    """Return stored tensors with what a step damages replaced, or the same object when it was left alone."""
+    before = _value(tensors)
+    after = change(before)
+    if after is before:
+        return tensors
+    if "latent" in tensors:
+        return {**tensors, "latent": after[None].contiguous()}
+    pooled = {} if after.pooled is None else {_POOLED: after.pooled[None].contiguous()}
+    return {**tensors, "cross_attn": after.sequence[None].contiguous(), **pooled}
 
 
 def _text_to_tensors(text: TextConditioning) -> dict[str, Tensor]:

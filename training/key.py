@@ -13,6 +13,11 @@ NUMERICS_VERSION = 1
 # These do not change the trained tensors: previews only look, the cache keeps what it is given, and the length is
 # put in again where it counts.
 _OUTSIDE = ("samples", "cache_in", "steps", "epochs")
+# A recipe that leaves these alone keeps the key it had before they existed.
+_LATER = (
+    *("lr_cycles", "lr_spike_every", "lr_spike_factor", "noise_offset", "multires_noise_iterations"),
+    *("multires_noise_discount", "frozen_noises", "min_snr_gamma", "min_timestep", "max_timestep"),
+)
 
 
 def run_key(identities: dict[str, Any], dataset: Dataset, recipe: Recipe, total_steps: int) -> str:
@@ -21,7 +26,12 @@ def run_key(identities: dict[str, Any], dataset: Dataset, recipe: Recipe, total_
     total_steps: the length asked for, whether as steps or as epochs. It stays out while no schedule depends on it:
     more steps then continue the run.
     """
-    settings = {name: value for name, value in recipe.to_json().items() if name not in _OUTSIDE}
+    usual = Recipe().to_json()
+    settings = {
+        name: value
+        for name, value in recipe.to_json().items()
+        if name not in _OUTSIDE and not (name in _LATER and value == usual[name])
+    }
     if depends_on_length(recipe.lr_schedule):
         settings["steps"] = total_steps
     return content_key(

@@ -13,9 +13,10 @@ from .adapters import LoraAdapters
 from .batches import BatchOrder, BatchReader, Draw
 from .encode import EncodedDataset, EncodedSample
 from .model import TrainableModel
-from .objective import loss_per_sample
+from .noise import training_noise
+from .objective import loss_per_sample, min_snr_weight
 from .optimizer import build_optimizer, load_optimizer_state, optimizer_state
-from .randomness import normal, seeded, uniform
+from .randomness import seeded, uniform
 from .recipe import Recipe
 from .schedule import learning_rate_factor
 
@@ -73,9 +74,7 @@ class Training:
     def update(self) -> StepRecord:
         """Make one optimizer update and return its record. Raises `NotFinite`, leaving the adapters as they were."""
         started = time.perf_counter()
-        rate = self._recipe.learning_rate * learning_rate_factor(
-            self._recipe.lr_schedule, self.step, self._total_steps, self._recipe.warmup_steps
-        )
+        rate = self._rate()
         self._model.load()
         self._adapters.train(True)
         with self._model.training(self._recipe.gradient_checkpointing):
@@ -132,17 +131,29 @@ class Training:
 
     def _losses(self, batch: tuple[Draw, ...], step: int, place: int) -> tuple[Tensor, Tensor]:
         """Return the losses [B] and noise levels [B] of one forward; `place` counts the samples before it."""
-        device, seed = self._model.device, self._recipe.seed
+        device, recipe = self._model.device, self._recipe
         samples = list(self._samples(batch, step, place))
         x0 = self._model.scale_latent(torch.cat([sample.latent for sample in samples]).to(device).float())
         places = range(place, place + len(batch))
-        noise = torch.cat([normal((1, *x0.shape[1:]), seed, "noise", step, i) for i in places]).to(device)
-        u = torch.cat([uniform(1, seed, "sigma", step, i) for i in places]).to(device)
-        sigma = self._model.sigma_at(u)
-        x_t = self._model.add_noise(x0, noise, sigma)
+        noise = torch.cat([training_noise(recipe, s.latent, step, i) for s, i in zip(samples, places, strict=True)])
+        u = torch.cat([uniform(1, recipe.seed, "sigma", step, i) for i in places]).to(device)
+        sigma = self._model.sigma_at(recipe.min_timestep + (recipe.max_timestep - recipe.min_timestep) * u)
+        x_t = self._model.add_noise(x0, noise.to(device), sigma)
         conditions = [self._model.conditions(s.text, x0[i : i + 1], s.size) for i, s in enumerate(samples)]
         denoised = self._model.denoise(x_t, sigma, conditions)
-        return loss_per_sample(self._model.prediction, x_t, sigma, denoised, x0), sigma
+        losses = loss_per_sample(self._model.prediction, x_t, sigma, denoised, x0)
+        if recipe.min_snr_gamma:
+            losses = losses * min_snr_weight(self._model.prediction, sigma, recipe.min_snr_gamma)
+        return losses, sigma
+
+    def _rate(self) -> float:
+        """Return the learning rate of the next update."""
+        recipe = self._recipe
+        factor = learning_rate_factor(
+            recipe.lr_schedule, self.step, self._total_steps, recipe.warmup_steps, recipe.lr_cycles
+        )
+        spikes = recipe.lr_spike_every and (self.step + 1) % recipe.lr_spike_every == 0
+        return recipe.learning_rate * factor * (recipe.lr_spike_factor if spikes else 1.0)
 
     def _samples(self, batch: tuple[Draw, ...], step: int, place: int) -> Iterator[EncodedSample]:
         for i, draw in enumerate(batch, start=place):

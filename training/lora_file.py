@@ -145,6 +145,9 @@ def tag_frequency(captions: Sequence[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
+_NOISE_AND_LOSS = ("noise_offset", "multires_noise_iterations", "min_snr_gamma")
+
+
 def _kohya_metadata(
     name: str, step: int, recipe: Recipe, words: FamilyWords | None, base_model: str, prediction_type: str
 ) -> dict[str, str]:
@@ -165,6 +168,9 @@ def _kohya_metadata(
         "ss_seed": str(recipe.seed),
         "ss_training_comment": "trained with Glitch LoRA",
     }
+    metadata |= {f"ss_{field}": str(value) for field in _NOISE_AND_LOSS if (value := getattr(recipe, field))}
+    if recipe.multires_noise_iterations:
+        metadata["ss_multires_noise_discount"] = str(recipe.multires_noise_discount)
     if recipe.lora_dropout:
         metadata["ss_network_dropout"] = str(recipe.lora_dropout)
     if base_model:

@@ -33,3 +33,16 @@ def loss_per_sample(
     """Return the mean squared error [B] between the network's prediction and its target, unweighted."""
     error = network_output(prediction, x_t, sigma, denoised) - network_output(prediction, x_t, sigma, x0)
     return error.to(torch.promote_types(error.dtype, torch.float32)).square().flatten(1).mean(1)
+
+
+def min_snr_weight(prediction: Literal["epsilon", "v_prediction", "flow"], sigma: Tensor, gamma: float) -> Tensor:
+    """Return what `loss_per_sample` is multiplied by [B] for min-SNR-gamma (Hang et al. 2023, equation 7), 0..gamma.
+
+    The paper weights the clean picture's error by min(SNR, gamma). That error is the prediction's times sigma squared
+    for epsilon (SNR = 1 / sigma^2, in ComfyUI's scaling) and flow (SNR = ((1 - sigma) / sigma)^2), and the prediction's
+    over SNR + 1 for velocity. gamma: above 0; 5 is the paper's, infinity weights by the whole SNR.
+    """
+    sigma = sigma.double()
+    snr = ((1 - sigma) / sigma) ** 2 if prediction == "flow" else sigma**-2
+    of_clean = 1 / (snr + 1) if prediction == "v_prediction" else sigma**2
+    return (snr.clamp(max=gamma) * of_clean).float()

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-LearningRateSchedule = Literal["constant", "cosine", "linear"]
+LearningRateSchedule = Literal["constant", "cosine", "linear", "cosine_with_restarts"]
 TargetModules = Literal["attention", "attention+ff", "all-linear", "all-linear+conv"]
 SaveDtype = Literal["fp16", "bf16", "fp32"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -56,6 +56,13 @@ class Recipe:
     cache_in: where encoded latents and captions wait.
     deterministic: let CUDA use only deterministic kernels while training (slower; the CPU always is).
     seed: of adapter initialisation, data order, noise, sigmas and dropout.
+    lr_cycles: how often a schedule with restarts begins anew.
+    lr_spike_every, lr_spike_factor: every so many steps (0: never) the rate is that many times as high.
+    noise_offset: standard deviation of a shift of each channel's noise. multires_noise_iterations: coarser layers of
+    noise; multires_noise_discount: their weight, to the power of their number.
+    frozen_noises: each picture is only ever trained with this many noise tensors; 0 draws a new one each time.
+    min_snr_gamma: weights the loss as min(SNR, gamma) of the clean picture's error (Hang et al. 2023); 0 is unweighted.
+    min_timestep, max_timestep: the part of the noise levels that is trained, 0 (clean) to 1 (noise).
     """
 
     steps: int = 1000
@@ -82,6 +89,16 @@ class Recipe:
     cache_in: CacheIn = "ram"
     deterministic: bool = False
     seed: int = 0
+    lr_cycles: int = 1
+    lr_spike_every: int = 0
+    lr_spike_factor: float = 10.0
+    noise_offset: float = 0.0
+    multires_noise_iterations: int = 0
+    multires_noise_discount: float = 0.3
+    frozen_noises: int = 0
+    min_snr_gamma: float = 0.0
+    min_timestep: float = 0.0
+    max_timestep: float = 1.0
     samples: SampleSettings = SampleSettings()
 
     def __post_init__(self) -> None:
@@ -91,6 +108,10 @@ class Recipe:
             for name, allowed, accepts in _RULES
             if not accepts(getattr(self, name))
         ]
+        if not self.min_timestep < self.max_timestep:
+            problems.append(
+                f"min_timestep: got {self.min_timestep!r}, allowed below max_timestep ({self.max_timestep!r}), lower it"
+            )
         if problems:
             raise ValueError("Recipe refused:\n" + "\n".join(problems))
 
@@ -148,4 +169,14 @@ _RULES: tuple[tuple[str, str, Any], ...] = (
     ("save_dtype", *_one_of(SaveDtype)),
     ("precision", *_one_of(Precision)),
     ("cache_in", *_one_of(CacheIn)),
+    ("lr_cycles", *_between(1, 1000)),
+    ("lr_spike_every", *_between(0, 10_000_000)),
+    ("lr_spike_factor", *_between(0.0, 1000.0)),
+    ("noise_offset", *_between(0.0, 2.0)),
+    ("multires_noise_iterations", *_between(0, 10)),
+    ("multires_noise_discount", *_between(0.0, 1.0)),
+    ("frozen_noises", *_between(0, 1000)),
+    ("min_snr_gamma", *_between(0.0, 1000.0)),
+    ("min_timestep", *_between(0.0, 1.0)),
+    ("max_timestep", *_between(0.0, 1.0)),
 )
