@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 Colour = tuple[int, int, int]
 
-MAX_PIXELS = 175_000_000  # below the number at which Pillow itself refuses
+MAX_PIXELS = 110_000_000  # so that no file takes more than about 1 GB of memory
 MIN_SIDE = 8
 
 _EXIF_ORIENTATION = 0x0112
@@ -30,7 +30,12 @@ _UPRIGHT = {  # EXIF orientation: what undoes it
 }
 # EPS starts Ghostscript, an outside program; the others are recognised by Pillow but never decoded.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
-_TRUNCATION_LOCK = threading.RLock()
+# Their decoders hold the picture several times over.
+_MAX_PIXELS_OF = dict.fromkeys(("WEBP", "AVIF", "GIF", "JPEG2000"), 50_000_000)
+_BAND_PIXELS = 4_000_000  # converted at a time: a conversion makes several copies
+_STRICTNESS = threading.Lock()
+_strict_readers = 0
+_lenient_before = False
 
 
 def parse_colour(text: str) -> Colour:
@@ -58,19 +63,24 @@ def readable_extensions() -> frozenset[str]:
     return frozenset(extension.lower() for extension, name in Image.registered_extensions().items() if name in formats)
 
 
+def max_pixels(kind: str | None) -> int:
+    """Return how many pixels a file of that format may have."""
+    return _MAX_PIXELS_OF.get(kind or "", MAX_PIXELS)
+
+
 def inspect_image(path: Path, min_side: int = MIN_SIDE) -> tuple[int, int]:
     """Return (width, height) of what `open_rgb` gives, having decoded and converted the file once, as that does.
 
     A JPEG is read to its end, but only an eighth of its size is computed. Raises BrokenImage when the file is
-    unreadable, truncated, larger than `MAX_PIXELS` or has a side below `min_side`.
+    unreadable, truncated, larger than `max_pixels` or has a side below `min_side`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         whole = image.size
         if min(whole) < min_side:
             raise BrokenImage(f"is {whole[0]}x{whole[1]} pixels, the smallest side allowed is {min_side}")
         lessened = image.draft("RGB", (max(1, whole[0] // 8), max(1, whole[1] // 8)))
         turned = _orientation(image) in _QUARTER_TURNS
-        found = _decoded(image)
+        found = decoded(image)
         if lessened is None:
             return found.size
     return whole[::-1] if turned else whole
@@ -82,12 +92,23 @@ def open_rgb(path: Path, background: Colour = (255, 255, 255)) -> Image.Image:
     EXIF-rotated; 16-bit greys are divided by 257, an embedded colour profile is converted to sRGB, and transparency
     is laid over `background`. Raises BrokenImage.
     """
-    with _opened(path) as image:
-        return _decoded(image, background)
+    with opened(path) as image:
+        return decoded(image, background)
 
 
 def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour = (255, 255, 255)) -> Image.Image:
     """Return `image` (any mode) as a new 8-bit RGB image; `profile` is its ICC profile. Raises BrokenImage."""
+    if image.width * image.height <= _BAND_PIXELS:
+        return _converted(image, profile, background)
+    whole = Image.new("RGB", image.size)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_converted(band, profile, background), (0, top))
+    return whole
+
+
+def _converted(image: Image.Image, profile: bytes | None, background: Colour) -> Image.Image:
     image = _eight_bit(image)
     alpha = _alpha(image)
     if alpha is not None:
@@ -102,24 +123,27 @@ def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour 
     return page
 
 
-def _decoded(image: Image.Image, background: Colour = (255, 255, 255)) -> Image.Image:
+def decoded(image: Image.Image, background: Colour = (255, 255, 255)) -> Image.Image:
+    """Return what `open_rgb` gives of a picture that is just opened, and close it."""
     image.load()
     turn = _UPRIGHT.get(_orientation(image))  # after loading: Pillow turns some formats itself while it loads
-    upright = image if turn is None else image.transpose(turn)
-    return to_rgb(upright, image.info.get("icc_profile"), background)
+    colours = to_rgb(image, image.info.get("icc_profile"), background)
+    image.close()  # gives its memory back before another copy is made
+    return colours if turn is None else colours.transpose(turn)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open `path` with decoding errors, truncation included, turned into BrokenImage.
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open `path`, not decoded yet, with decoding errors, truncation included, turned into BrokenImage.
 
     Decoders raise whatever they meet in a damaged file (RuntimeError, NotImplementedError, struct.error, zlib.error
     and more), so everything but a lack of memory is taken for a broken file.
     """
     try:
         with _refusing_truncated_files(), Image.open(path, formats=readable_formats()) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BrokenImage(f"has {image.width}x{image.height} pixels, allowed are {MAX_PIXELS:,} in all")
+            limit = max_pixels(image.format)
+            if image.width * image.height > limit:
+                raise BrokenImage(f"has {image.width}x{image.height} pixels, allowed are {limit:,} in all")
             yield image
     except (BrokenImage, MemoryError):
         raise
@@ -136,14 +160,20 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def _refusing_truncated_files() -> Iterator[None]:
-    """Switch off Pillow's process-wide leniency (other code may have switched it on) and put it back."""
-    with _TRUNCATION_LOCK:
-        before = ImageFile.LOAD_TRUNCATED_IMAGES
+    """Switch off Pillow's process-wide leniency (other code may have switched it on); the last reader puts it back."""
+    global _strict_readers, _lenient_before
+    with _STRICTNESS:
+        if not _strict_readers:
+            _lenient_before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        try:
-            yield
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
+        _strict_readers += 1
+    try:
+        yield
+    finally:
+        with _STRICTNESS:
+            _strict_readers -= 1
+            if not _strict_readers:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _lenient_before
 
 
 def _orientation(image: Image.Image) -> int:

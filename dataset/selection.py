@@ -73,7 +73,7 @@ def numbers_in(text: str, count: int) -> frozenset[int]:
 
 
 def drawn(dataset: Dataset, indices: Iterable[int], count: int, seed: int) -> list[int]:
-    """Return `count` of `indices` (all when there are fewer), in order: a choice by content, so that names do not matter.
+    """Return `count` of `indices` (all when there are fewer), in order: a choice by content, so names do not matter.
 
     Exact copies are told apart by their place.
     """

@@ -361,3 +361,37 @@ def _swapped_profile() -> bytes:
     red, green = data.find(b"rXYZ", 128), data.find(b"gXYZ", 128)
     data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
     return bytes(data.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be")))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16", "CMYK"])
+def test_a_large_picture_is_converted_band_by_band_like_a_small_one(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    image = photograph("chelsea").resize((97, 61))
+    image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 250) if mode == "I;16" else image.convert(mode)
+    if mode == "P":
+        image.info["transparency"] = 3
+    profile = _swapped_profile() if mode == "RGB" else None
+    whole = to_rgb(image, profile, (9, 200, 3))
+    monkeypatch.setattr("glitch_lora.dataset.images._BAND_PIXELS", 1000)
+    assert to_rgb(image, profile, (9, 200, 3)).tobytes() == whole.tobytes()
+
+
+def test_readers_beside_one_another_are_all_strict(tmp_path: Path) -> None:
+    """A reader that ends must not hand leniency back to one that still reads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    photograph("coffee").save(tmp_path / "cut.png")
+    data = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+
+    def refused(_number: int) -> bool:
+        with pytest.raises(BrokenImage):
+            open_rgb(tmp_path / "cut.png")
+        return True
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(refused, range(64)))
+        assert ImageFile.LOAD_TRUNCATED_IMAGES
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
