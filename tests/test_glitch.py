@@ -1,16 +1,19 @@
-"""Corruptions of pictures: what holds for every one, and what each one does.
+"""Corruptions of pictures: what holds for every one, and what those by JPEG do.
 
-Oracles: Pillow's JPEG encoder called directly, and measured loss on real photographs.
+Oracles: Pillow's JPEG encoder called directly, and measured loss on real photographs. What each of the others does
+stands in the file of its module, how its damage grows in test_detectors.
 """
 
 import dataclasses
 import io
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from glitch_lora.dataset.sample import Sample
 from glitch_lora.dataset.seeds import generator
+from glitch_lora.glitch.context import Context
 from glitch_lora.glitch.registry import all_operations, find_operation
 from glitch_lora.glitch.step import corruption
 from hypothesis import given, settings
@@ -19,6 +22,8 @@ from photographs import photograph
 from PIL import Image
 
 NAMES = [operation.name for operation in all_operations()]
+DRAWING = [operation.name for operation in all_operations() if operation.draws]
+SLOW = {"generations": 4, "frames": 6, "passes": 4, "iterations": 4}  # repeats cost time and find nothing more
 SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70))
 
 
@@ -32,14 +37,24 @@ def parameters(name: str) -> st.SearchStrategy:
     def one(parameter):
         if parameter.choices:
             return st.sampled_from(parameter.choices)
+        if isinstance(parameter.default, bool):
+            return st.booleans()
+        if isinstance(parameter.default, str):
+            return st.sampled_from([parameter.default, "", "Glitch\nLoRA"])
         if isinstance(parameter.default, float):
             return st.floats(parameter.minimum, parameter.maximum)
-        return st.integers(int(parameter.minimum), min(int(parameter.maximum), 95))
+        return st.integers(int(parameter.minimum), min(int(parameter.maximum), SLOW.get(parameter.name, 10**9)))
 
-    drawn = {parameter.name: one(parameter) for parameter in find_operation(name).parameters}
-    if "generations" in drawn:
-        drawn["generations"] = st.integers(1, 4)
-    return st.fixed_dictionaries(drawn)
+    return st.fixed_dictionaries({parameter.name: one(parameter) for parameter in find_operation(name).parameters})
+
+
+def one_changed(name: str) -> Iterator[dict]:
+    """Yield the defaults, then each setting alone at its other values or its ends."""
+    yield {}
+    for parameter in find_operation(name).parameters:
+        ends = (True, False) if isinstance(parameter.default, bool) else (parameter.maximum, parameter.minimum)
+        for value in parameter.choices or ends if not isinstance(parameter.default, str) or parameter.choices else ():
+            yield {parameter.name: type(parameter.default)(value)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,6 +80,57 @@ def test_severity_0_is_an_exact_copy(name: str, size, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_grey_stays_grey_and_alpha_stays_as_it_is(name: str, mode: str) -> None:
+    image = photograph("coffee").resize((40, 30)).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    operation = find_operation(name)
+    damaged = operation.apply(image, generator(1))
+    assert damaged.mode == mode and damaged.size == image.size
+    assert operation.apply(image, generator(1), 0.0).tobytes() == image.tobytes()
+    if mode == "RGBA":
+        assert damaged.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+        assert damaged.convert("RGB").tobytes() == operation.apply(image.convert("RGB"), generator(1)).tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_does_something_to_a_photograph(name: str) -> None:
+    image = photograph("chelsea").resize((128, 128))
+    assert find_operation(name).apply(image, generator(1)).tobytes() != image.tobytes()
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_another_seed_is_another_damage(name: str) -> None:
+    """At the defaults, or where a setting asks for chance: with any of its words, or each number at its end."""
+    image = photograph("chelsea").resize((96, 96))
+    others = [image, *(photograph(other).resize((96, 96)) for other in ("coffee", "rocket", "astronaut"))]
+
+    def differs(values: dict) -> bool:
+        drawn = [
+            find_operation(name).apply(image, generator(seed), 1.0, Context(others), **values) for seed in range(4)
+        ]
+        return len({picture.tobytes() for picture in drawn}) > 1
+
+    assert any(differs(values) for values in one_changed(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWING])
+def test_what_draws_nothing_is_the_same_for_every_seed(name: str) -> None:
+    image = photograph("chelsea").resize((64, 64))
+    assert len({find_operation(name).apply(image, generator(seed)).tobytes() for seed in range(3)}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_largest_and_the_thinnest(name: str) -> None:
+    for size in ((4096, 4096), (4096, 1), (1, 4096), (1, 1)):
+        image = photograph("coffee").resize(size)
+        damaged = find_operation(name).apply(image, generator(1))
+        assert damaged.size == size and damaged.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["jpeg_recompression", "generation_loss"])
 @pytest.mark.parametrize("photo", ["chelsea", "astronaut", "coffee"])
 def test_more_severity_is_more_damage_on_photographs(name: str, photo: str) -> None:
     image = photograph(photo)
