@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("dataset", "demo", "glitch", "host", "nodes", "sampling", "training")
+PACKAGES = ("dataset", "demo", "glitch", "host", "metrics", "nodes", "sampling", "training")
 
 # Who may know whom: a package may import itself and what stands here. `nodes` may import everything.
 MAY_IMPORT = {
     "": {"host", "nodes"},
     "nodes": set(PACKAGES),
     "host": {"dataset", "training"},
-    "dataset": set(),
+    "dataset": {"metrics"},
     "demo": {"dataset"},
     "glitch": {"dataset"},
     "training": {"dataset"},
-    "sampling": {"dataset", "training"},
+    "metrics": set(),
+    "sampling": {"dataset", "metrics", "training"},
 }
 # What `host` may know of the others: plain types, the seeds, and how a file appears whole.
 PLAIN = {"dataset.dataset", "dataset.sample", "dataset.seeds", "training.conditioning", "training.recipe"}
@@ -127,6 +128,8 @@ def test_who_may_know_whom():
         ("demo/x.py", "from ..host import demo_model", "must not import host"),
         ("host/x.py", "from ..training import loop", "only plain types"),
         ("sampling/x.py", "from ..host import models", "must not import host"),
+        ("metrics/x.py", "from ..dataset import seeds", "must not import dataset"),
+        ("metrics/x.py", "import scipy.ndimage", "when it is needed"),
         ("sampling/x.py", "from dataset.seeds import generator", "imported relatively"),
     ],
 )

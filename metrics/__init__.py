@@ -1,0 +1,1 @@
+"""Measures of pictures that need no network, usable alone as a Python library: no torch, no ComfyUI."""
