@@ -49,6 +49,15 @@ class Company(Protocol):
     def captions(self) -> Sequence[str]: ...
 
 
+class EncodedCompany(Protocol):
+    """Of all samples of a dataset what the step corrupts, as it is before any damage, in an order of content."""
+
+    @property
+    def place(self) -> int: ...
+    @property
+    def others(self) -> Sequence[Any]: ...
+
+
 @dataclass(frozen=True)
 class Corruption:
     """A step that damages samples, each with its own random stream.
@@ -118,10 +127,14 @@ class Corruption:
         severity = self._dealt(rng)
         return sample.with_damage(self.operation, severity) if severity else sample
 
-    def apply_encoded(self, value: Any, rng: np.random.Generator, context: Context | None = None) -> Any:
-        """Return a latent or conditioning damaged, or itself when the draw spares it; with the stream `apply` gets."""
+    def apply_encoded(self, value: Any, rng: np.random.Generator, company: EncodedCompany | None = None) -> Any:
+        """Return a latent [C, h, w] or `Words` damaged, or itself when the draw spares it; `apply` has the same stream.
+
+        company: the latents or `Words` of all samples.
+        """
         severity = self._dealt(rng)
-        return self._damaged(value, rng, severity, context or Context(shared=self._shared)) if severity else value
+        others, place = (company.others, company.place) if company else ((), 0)
+        return self._damaged(value, rng, severity, Context(others, place, self._shared)) if severity else value
 
     def describe(self) -> dict[str, Any]:
         """Return the step as JSON, with the versions of the codecs that decide its bits."""

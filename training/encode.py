@@ -8,7 +8,7 @@ that; what they make has keys of its own.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,8 @@ class EncodedDataset:
     def sample(self, item: int, variant: int, without_caption: bool = False) -> EncodedSample:
         """Return a variant; `without_caption` gives it the empty caption's conditioning, which no step damages."""
         entry = self._entries[item][variant]
-        latent = held(self._store, entry.latent_key)["latent"]
-        text = self._rebuild(held(self._store, self._empty_key if without_caption else entry.text_key))
+        latent = _stored(self._store, entry.latent_key)["latent"]
+        text = self._rebuild(_stored(self._store, self._empty_key if without_caption else entry.text_key))
         return EncodedSample(latent, text, entry.size)
 
     def caption(self, item: int, variant: int) -> str:
@@ -93,7 +93,7 @@ class EncodedDataset:
         return max(range(len(self._entries)), key=lambda item: int(np.prod(self.groups[item])))
 
 
-def held(store: Store, key: str) -> dict[str, Tensor]:
+def _stored(store: Store, key: str) -> dict[str, Tensor]:
     """Return the tensors under a key. Raises RuntimeError when the store lost them."""
     tensors = store.get(key)
     if tensors is None:
@@ -171,7 +171,6 @@ class _Encoding:
             self._store.put(key, _text_to_tensors(self._encoders.encode_text(caption)))
         return key
 
-
     def _caption(self, sample: Sample, index: int, variant: int) -> str:
         if not self._recipe.partial_caption_dropout:
             return sample.caption
@@ -181,20 +180,25 @@ class _Encoding:
 
     def _damaged(self, step: Any, random: np.random.Generator, key: str, index: int, variant: int) -> str:
         """Return the key of what a step makes of the tensors under `key`; their own key when it spares them."""
-        # The stream as it is given is all that the step draws from: with the settings it decides the damage.
-        stream = json.dumps(random.bit_generator.state, sort_keys=True)
         company = self._company(step, index, variant) if getattr(step, "gathers", False) else None
-        seen = (self._dataset.fingerprint, variant, repr(self._recipe.partial_caption_dropout), self._recipe.seed)
-        settings = json.dumps(step.describe(), sort_keys=True)
-        damaged_key = _content_key("damaged", key, settings, stream, *((*seen, company.place) if company else ()))
+        # The stream as it is given is all that the step draws from: with the settings it decides the damage.
+        decisive = [step.describe(), random.bit_generator.state, self._seen(company, variant)]
+        damaged_key = _content_key("damaged", key, json.dumps(decisive, sort_keys=True))
         if self._store.get(damaged_key) is not None:
             return damaged_key
-        clean = held(self._store, key)
+        clean = _stored(self._store, key)
         damaged = _changed(clean, lambda value: step.apply_encoded(value, random, company))
         if damaged is clean:
             return key
         self._store.put(damaged_key, damaged)
         return damaged_key
+
+    def _seen(self, company: "_Company | None", variant: int) -> list[Any]:
+        """Return what decides the company of an item, without encoding it."""
+        if company is None:
+            return []
+        dropout = [self._recipe.partial_caption_dropout, self._recipe.seed]
+        return [self._dataset.fingerprint, variant, company.place, *dropout]
 
     def _company(self, step: Any, index: int, variant: int) -> "_Company":
         """Return every item's undamaged latent or conditioning, each encoded when it is asked for."""
@@ -210,7 +214,7 @@ class _Encoding:
             key, _ = self.image(self._dataset.items[index].name, sample.image)
         else:
             key = self.text(self._caption(sample, index, variant))
-        return _value(held(self._store, key))
+        return _value(_stored(self._store, key))
 
 
 @dataclass(frozen=True)
