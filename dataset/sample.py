@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from PIL import Image
 
-Touches = Literal["image", "caption", "both", "latent", "conditioning"]
+Touches = Literal["image", "caption", "both", "size", "latent", "conditioning"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Step(Protocol):
     name: stable identifier, part of the fingerprint and of the random stream.
     seed: the step's own seed; the generator given to `apply` depends on (seed, name, item key, variant).
     touches: what the step reads or changes; captions alone can then be computed without decoding a picture, and latents
-    and conditioning wait until the sample is encoded.
+    and conditioning wait until the sample is encoded. "size": `original_size` and `crop`.
     kind: "framing", "caption" or "corruption".
     varies: True when another variant of the same item can come out differently.
     gathers (optional): True when `apply` takes a third argument, the `Company` of the sample.

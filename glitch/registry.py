@@ -14,7 +14,7 @@ from .context import Context
 Value = int | float | str | bool
 Apply = Callable[..., Any]
 # What an operation corrupts; the functions are in the package of that name below this one.
-Subject = Literal["pictures", "captions", "latents", "conditioning", "loras", "activations"]
+Subject = Literal["pictures", "captions", "latents", "conditioning", "sizes", "loras", "activations"]
 
 
 @dataclass(frozen=True)

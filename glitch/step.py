@@ -10,14 +10,16 @@ from PIL import Image
 from ..dataset.seeds import generator
 from .context import Context
 from .registry import Operation, Subject, Value, codec_versions, find_operation
+from .sizes.lies import Sizes
 
 Damage = Literal["frozen", "new for each variant"]
-Touches = Literal["image", "caption", "latent", "conditioning"]
+Touches = Literal["image", "caption", "size", "latent", "conditioning"]
 _TOUCHES: dict[Subject, Touches] = {
     "pictures": "image",
     "captions": "caption",
     "latents": "latent",
     "conditioning": "conditioning",
+    "sizes": "size",
 }
 
 
@@ -32,6 +34,10 @@ class Corruptible(Protocol):
     def triggers(self) -> tuple[str, ...]: ...
     @property
     def damage(self) -> tuple[tuple[str, float], ...]: ...
+    @property
+    def original_size(self) -> tuple[int, int]: ...
+    @property
+    def crop(self) -> tuple[int, int]: ...
 
     def with_image(self, image: Image.Image, **changes: Any) -> Self: ...
     def with_caption(self, caption: str, **changes: Any) -> Self: ...
@@ -110,7 +116,7 @@ class Corruption:
         return self._operation.wants_context
 
     def apply(self, sample: Corruptible, rng: np.random.Generator, company: Company | None = None) -> Any:
-        """Return the sample with its picture or caption damaged, or unchanged when the draw spares it."""
+        """Return the sample with its picture, caption or size damaged, or unchanged when the draw spares it."""
         severity = self._dealt(rng)
         if not severity:
             return sample
@@ -120,6 +126,9 @@ class Corruption:
         if self.touches == "image":
             image = self._damaged(sample.image, rng, severity, self._context(sample, company))
             return sample.with_image(image).with_damage(self.operation, severity)
+        if self.touches == "size":
+            told = self._damaged(Sizes(sample.original_size, sample.crop, sample.image.size), rng, severity, Context())
+            sample = sample.with_image(sample.image, original_size=told.original, crop=told.crop)
         return sample.with_damage(self.operation, severity)
 
     def mark(self, sample: Corruptible, rng: np.random.Generator) -> Any:

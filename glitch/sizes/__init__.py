@@ -1,0 +1,1 @@
+"""Corruptions of what SDXL is told of a picture's size."""
