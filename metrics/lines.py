@@ -42,14 +42,15 @@ def _torn(plane: Plane) -> float:
 
 @metric("Sorted runs", "px", detector=True, smallest=16)
 def sorted_run(picture: Picture) -> float:
-    """How much longer luma only rises or only falls along one axis than along the other.
+    """How much longer lightness only rises or only falls along one axis than along the other.
 
     The mean length of the monotone stretch that a pixel is in, along rows and along columns, and the difference of
-    the two; stretches of fewer than 8 different values have no length. About 0 to 5 for photographs, tens for sorted
+    the two, of luma or of the mean of largest and smallest channel (HSL), whichever is larger: pixels are sorted by
+    either. Stretches of fewer than 8 different values have no length. About 0 to 5 for photographs, tens for sorted
     pixels; blur lengthens both. Pictures under 16 pixels give 0.
     """
-    plane = luma(picture)
-    return abs(_run_length(plane) - _run_length(plane.T))
+    lightness = (picture.max(2).astype(np.float32) + picture.min(2)) / 2
+    return max(abs(_run_length(plane) - _run_length(plane.T)) for plane in (luma(picture), lightness))
 
 
 def _run_length(plane: Plane) -> float:

@@ -21,8 +21,8 @@ class Runs:
 
 
 def monotone_runs(plane: NDArray[np.float32]) -> Runs:
-    """Return the monotone stretches along the rows of a plane [H, W], rounded to whole levels."""
-    step = np.diff(np.rint(plane).astype(np.int32), axis=1)
+    """Return the monotone stretches along the rows of a plane [H, W], in half levels."""
+    step = np.diff(np.rint(2 * plane).astype(np.int32), axis=1)
     place = np.flatnonzero(step)
     change = step.ravel()[place]
     if not len(place):
@@ -34,4 +34,4 @@ def monotone_runs(plane: NDArray[np.float32]) -> Runs:
     ends = np.append(begins[1:], len(place)) - 1
     width = place[ends] - place[begins] + 1
     rise, steepest = np.add.reduceat(size, begins), np.maximum.reduceat(size, begins)
-    return Runs(ends - begins + 1, width, rise.astype(float), steepest.astype(float))
+    return Runs(ends - begins + 1, width, rise / 2, steepest / 2)

@@ -22,7 +22,7 @@ from .pixels import packed, unpacked
         choices=("random", "drift", "other picture"),
     ),
     tag="block",
-    measured_by="structure_loss",
+    measured_by="block_seams",
     wants_context=True,
 )
 def block_displacement(

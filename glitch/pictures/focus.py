@@ -29,7 +29,7 @@ def defocus(image: Image.Image, rng: np.random.Generator, severity: float, *, ra
     Parameter("angle", 0, "Direction of the trail; 0 is sideways", -90, 90, unit="degrees"),
     Parameter("spread", 90, "Each picture's direction is drawn from this much around it", 0, 90, unit="degrees"),
     tag="motion",
-    measured_by="-high_frequency",
+    measured_by="blur",
 )
 def motion_blur(
     image: Image.Image, rng: np.random.Generator, severity: float, *, length: float, angle: int, spread: int
