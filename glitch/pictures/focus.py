@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..registry import Parameter, operation
+from .pixels import rounded
 
 
 @operation(
@@ -63,7 +64,7 @@ def oversharpen(
     pixels = np.asarray(image, np.float32)
     detail = _detail(np.asarray(image.convert("L"), np.float32), max(0.5, radius * min(image.size)), ringing)
     sharp = pixels + np.float32(severity * amount) * detail[..., None]
-    return Image.fromarray((sharp + 0.5).clip(0, 255).astype(np.uint8))
+    return rounded(sharp)
 
 
 def _dragged(image: Image.Image, right: float, down: float) -> Image.Image:
