@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset.seeds import derive_seed, generator
-from .scenes import HELD_OUT_PAIRS, SIZE, Scene, one_thing
+from .scenes import HELD_OUT_PAIRS, SIZE, Scene, draw, one_thing
 from .shapes import COLOURS
 from .styles import STYLES
 
+PLAIN = "plain"  # no style: what the demo model draws by itself, to be damaged, or to stand beside a style
+DATASETS = (*STYLES, PLAIN)
 # The grounds each style is drawn on. Particles and collage look the same on every ground, so their captions say white.
 BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "particles": ("white",),
@@ -21,6 +23,7 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "collage": ("white",),
     "vhs": ("white", "grey", "black"),
     "heart": ("white", "grey", "black"),
+    PLAIN: ("white", "grey", "black"),
 }
 
 
@@ -39,10 +42,10 @@ def draw_dataset(style: str, count: int = 24, seed: int = 0, size: int = SIZE) -
     """Return the first `count` pictures of a style's dataset; any 7 in a row from the start show each colour once.
 
     Every picture is a function of style, seed, size and its place in the list, not of the count. Raises ValueError
-    for an unknown style, a negative count and a size that is not a multiple of 64.
+    for an unknown style, a negative count and a size that is not a multiple of 64. The style "plain" has none.
     """
-    if style not in STYLES:
-        raise ValueError(f"style: got {style!r}, allowed are {', '.join(STYLES)}; pick one of them")
+    if style not in DATASETS:
+        raise ValueError(f"style: got {style!r}, allowed are {', '.join(DATASETS)}; pick one of them")
     if count < 0:
         raise ValueError(f"count: got {count}, allowed are 0 and more; ask for at least one picture")
     return [_drawn(style, index, seed, size) for index in range(count)]
@@ -68,5 +71,7 @@ def dataset_scene(style: str, index: int, seed: int = 0) -> Scene:
 
 def _drawn(style: str, index: int, seed: int, size: int) -> DrawnPicture:
     scene = dataset_scene(style, index, seed)
+    if style == PLAIN:
+        return DrawnPicture(draw(scene, size), scene.caption)
     pixels = STYLES[style].draw(scene, generator(seed, "picture", style, index), size)
     return DrawnPicture(pixels, scene.caption)

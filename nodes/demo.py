@@ -10,7 +10,7 @@ from ..dataset.captions import TriggerWord
 from ..dataset.dataset import Dataset
 from ..dataset.kept_folder import kept_dataset
 from ..dataset.report import describe_dataset
-from ..demo.datasets import draw_dataset
+from ..demo.datasets import DATASETS, PLAIN, draw_dataset
 from ..demo.scenes import SIZE
 from ..demo.styles import STYLES
 from ..host.folders import demo_datasets_folder
@@ -60,11 +60,13 @@ class GlitchDemoDataset(io.ComfyNode):
             display_name="Demo Dataset",
             category=CATEGORY,
             description="Draws captioned pictures in a style the demo model does not know, with the trigger word in "
-            "place, ready to train on.",
+            "place, ready to train on; or plain ones, to be damaged.",
             search_aliases=["example dataset", "sample pictures", "toy dataset", "drawn dataset"],
             inputs=[
                 io.Combo.Input(
-                    "style", options=list(STYLES), tooltip=f"The style, and in brackets its trigger word: {triggers}."
+                    "style",
+                    options=list(DATASETS),
+                    tooltip=f"The style, and in brackets its trigger word: {triggers}. {PLAIN}: no style and no word.",
                 ),
                 io.Int.Input("pictures", default=24, min=1, max=200, tooltip="How many pictures are drawn."),
                 seed_input("Another seed draws other pictures of the style."),
@@ -93,7 +95,8 @@ class GlitchDemoDataset(io.ComfyNode):
         drawn = draw_dataset(style, pictures, seed)
         captions = [picture.caption for picture in drawn]
         dataset = kept_dataset(demo_datasets_folder(), style, [picture.pixels for picture in drawn], captions)
-        dataset = dataset.with_step(_trigger(STYLES[style].trigger, captions))
+        if style != PLAIN:
+            dataset = dataset.with_step(_trigger(STYLES[style].trigger, captions))
         _ANSWERS[style, pictures, seed] = dataset
         return io.NodeOutput(dataset, f"{describe_dataset(dataset)}\nKept in {dataset.items[0].path.parent}")
 

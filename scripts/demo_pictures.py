@@ -29,6 +29,7 @@ def pictures(
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
+    negative: str = "",
     steps: int = STEPS,
     cfg: float = CFG,
     sampler: str = SAMPLER,
@@ -40,12 +41,17 @@ def pictures(
     drawn: list[Any] = []
     for start in range(0, len(prompts), batch):
         some = slice(start, start + batch)
-        drawn += _batch(parts, prompts[some], seeds[some], (steps, cfg, sampler, scheduler), size)
+        drawn += _batch(parts, prompts[some], seeds[some], (steps, cfg, sampler, scheduler), size, negative)
     return drawn
 
 
 def _batch(
-    parts: tuple[Any, Any, Any], prompts: Sequence[str], seeds: Sequence[int], settings: tuple[Any, ...], size: int
+    parts: tuple[Any, Any, Any],
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    settings: tuple[Any, ...],
+    size: int,
+    negative: str,
 ) -> list[Any]:
     import comfy.sample
     import torch
@@ -57,9 +63,9 @@ def _batch(
         latent = empty_latent(model, size, size)
         noise = torch.cat([comfy.sample.prepare_noise(latent, seed) for seed in seeds])
         latent = latent.repeat(len(prompts), 1, 1, 1)
-        positive, negative = _conditioning(clip, prompts), _conditioning(clip, [""] * len(prompts))
+        positive, against = _conditioning(clip, prompts), _conditioning(clip, [negative] * len(prompts))
         samples = comfy.sample.sample(
-            model, noise, *settings, positive, negative, latent, disable_pbar=True, seed=int(seeds[0])
+            model, noise, *settings, positive, against, latent, disable_pbar=True, seed=int(seeds[0])
         )
         return list((vae.decode(samples) * 255).round().to(torch.uint8).cpu().numpy())
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from glitch_lora.demo.datasets import BACKGROUNDS, dataset_scene, draw_dataset
+from glitch_lora.demo.datasets import BACKGROUNDS, DATASETS, PLAIN, dataset_scene, draw_dataset
 from glitch_lora.demo.scenes import HELD_OUT_PAIRS, draw, training_scene
 from glitch_lora.demo.shapes import COLOURS, SHAPES
 from glitch_lora.demo.styles import STYLES
@@ -72,7 +72,7 @@ def test_a_picture_does_not_depend_on_the_count(style: str, seed: int, first: in
         assert np.array_equal(one.pixels, other.pixels) and one.caption == other.caption
 
 
-@pytest.mark.parametrize("style", sorted(STYLES))
+@pytest.mark.parametrize("style", sorted(DATASETS))
 def test_pictures_are_64_pixels_different_and_follow_the_seed(style: str, unchanged_random_state: None) -> None:
     dataset = draw_dataset(style, 5, seed=3)
     assert all(picture.pixels.shape == (64, 64, 3) and picture.pixels.dtype == np.uint8 for picture in dataset)
@@ -98,9 +98,15 @@ def test_the_usual_dataset_has_24_pictures_and_other_sizes_show_the_same() -> No
 
 
 def test_what_cannot_be_drawn_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="style: got 'oil', allowed are particles, halftone, collage, vhs, heart"):
+    with pytest.raises(ValueError, match="style: got 'oil', allowed are particles, halftone, collage, vhs, heart, plain"):
         draw_dataset("oil")
     with pytest.raises(ValueError, match="count: got -1"):
         draw_dataset("vhs", -1)
     with pytest.raises(ValueError, match="size: got 100, allowed are multiples of 64"):
         draw_dataset("vhs", 1, size=100)
+
+
+def test_plain_pictures_are_what_the_demo_model_was_trained_on() -> None:
+    for index, picture in enumerate(draw_dataset(PLAIN, 6, seed=2)):
+        scene = dataset_scene(PLAIN, index, 2)
+        assert np.array_equal(picture.pixels, draw(scene)) and picture.caption == scene.caption
