@@ -15,7 +15,7 @@ class GlitchExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
-        from . import captions, corruption, dataset, demo, recipe_glitches, runs, sampling, training, weights
+        from . import captions, corruption, dataset, demo, presets, recipe_glitches, runs, sampling, training, weights
 
         return [
             *dataset.NODES,
@@ -23,6 +23,7 @@ class GlitchExtension(ComfyExtension):
             *captions.NODES,
             *training.NODES,
             *recipe_glitches.NODES,
+            *presets.NODES,
             *runs.NODES,
             *sampling.NODES,
             *weights.NODES,

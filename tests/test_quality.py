@@ -44,7 +44,7 @@ NODE_IDS = {
     *("GlitchFrameDataset", "GlitchCorruptDataset", "GlitchPreviewDataset", "GlitchPromptSet", "GlitchRecipe"),
     *("GlitchTrain", "GlitchOpenRun", "GlitchApplyCheckpoint", "GlitchSweep", "GlitchGrid", "GlitchPlotTraining"),
     *("GlitchSaveLora", "GlitchLoadDemoModel", "GlitchDemoDataset", "GlitchCorruptImage"),
-    "GlitchCorruptCaptions",
+    *("GlitchCorruptCaptions", "GlitchDatasetPreset", "GlitchRecipePreset"),
     "GlitchRecipeGlitches",
 }
 

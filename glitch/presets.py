@@ -1,0 +1,110 @@
+"""Presets: whole ways to break a training, each on one dial from careful to full.
+
+Plain data and what it comes to; training itself is not known here.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from .preset import Preset, Touch
+from .preset_table import TABLE
+from .registry import Value
+from .step import Corruption
+
+Side = Literal["dataset", "recipe"]
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in TABLE}
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset called `name`. Raises ValueError with the names there are."""
+    if name not in PRESETS:
+        raise ValueError(f"preset: got {name!r}, allowed {list(PRESETS)}, choose one of them")
+    return PRESETS[name]
+
+
+def presets_for(side: Side) -> tuple[str, ...]:
+    """Return the names of the presets that do something to the dataset, or to the recipe."""
+    return tuple(preset.name for preset in TABLE if _does(preset, side))
+
+
+def dataset_steps(preset: str, intensity: float, seed: int = 0) -> tuple[Corruption, ...]:
+    """Return the steps a preset adds to a dataset's chain; none at intensity 0. Raises ValueError."""
+    found = find_preset(preset)
+    if not _checked(intensity):
+        return ()
+    return tuple(touch.step(intensity, seed) for touch in _touches(found))
+
+
+def recipe_values(preset: str, intensity: float) -> dict[str, Value]:
+    """Return the recipe's settings that a preset names, with their values; control values at intensity 0.
+
+    Learning rates and what runs over orders of magnitude move on a logarithmic scale, the others evenly. Raises
+    ValueError.
+    """
+    part = _checked(intensity)
+    values = {setting.name: setting.value(part) for setting in find_preset(preset).recipe}
+    return values | ({"epochs": 0} if "steps" in values else {})  # steps count only where no epochs are set
+
+
+def describe_preset(preset: str, intensity: float, side: Side) -> str:
+    """Return what a preset does at an intensity, and what it asks of everything but this side of it; lines of text."""
+    found = find_preset(preset)
+    other: Side = "recipe" if side == "dataset" else "dataset"
+    lines = [
+        f"{found.title} at intensity {intensity:g}",
+        found.why,
+        f"Done to the {side}: {_listed(found, intensity, side) or 'nothing'}",
+        _line(f"It also asks of the {other} ({other.capitalize()} Preset)", _listed(found, intensity, other)),
+        _line("Before training", found.by_hand),
+        _line("When sampling", found.sampling),
+        _line("With the trained weights", found.weights),
+        _line("Not in this version", found.missing),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _does(preset: Preset, side: Side) -> bool:
+    return bool(preset.recipe if side == "recipe" else _touches(preset))
+
+
+def _touches(preset: Preset) -> tuple[Touch, ...]:
+    return (*preset.pictures, *preset.captions)
+
+
+def _checked(intensity: float) -> float:
+    if not 0 <= intensity <= 1:
+        raise ValueError(f"intensity: got {intensity}, allowed 0 to 1, change it")
+    return intensity
+
+
+def _line(head: str, text: str) -> str:
+    return f"{head}: {text}" if text else ""
+
+
+def _listed(preset: Preset, intensity: float, side: Side) -> str:
+    """Return one side of a preset in words."""
+    if side == "recipe":
+        values = recipe_values(preset.name, intensity)
+        return _joined(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+        )
+    return _joined(_in_words(touch, intensity) for touch in _touches(preset) if intensity)
+
+
+def _in_words(touch: Touch, intensity: float) -> str:
+    step = touch.step(intensity, 0)
+    values = [f"{name} {_short(value)}" for name, value in touch.parameters.items()]
+    share = f" on {step.fraction:.0%}" if step.fraction < 1 else ""
+    return f"{step.operation}{f' ({_joined(values)})' if values else ''} at severity {step.severity:.2g}{share}"
+
+
+def _joined(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def _short(value: Value) -> str:
+    """Return a value on one short line: of a text of several lines, how many there are."""
+    if isinstance(value, str) and "\n" in value:
+        return f"of {len(value.splitlines())} lines"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

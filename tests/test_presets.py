@@ -1,0 +1,204 @@
+"""Presets: the dial, the table, what they ask for, and their nodes on the real server.
+
+Oracles: the recipe's own rules, the registry's own checks, geometric and arithmetic means, and the written-out values
+of a few presets.
+"""
+
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from comfy_server import ComfyServer
+from glitch_lora.dataset.captions import TriggerWord
+from glitch_lora.dataset.dataset import Dataset
+from glitch_lora.dataset.folder import load_folder
+from glitch_lora.glitch.preset import CONTROL
+from glitch_lora.glitch.presets import (
+    PRESETS,
+    dataset_steps,
+    describe_preset,
+    find_preset,
+    presets_for,
+    recipe_values,
+)
+from glitch_lora.glitch.registry import find_operation
+from glitch_lora.training.recipe import Recipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from photographs import photograph, write_dataset
+from test_nodes_dataset import LOAD, node, shown
+
+PAGES = Path(__file__).resolve().parent.parent / "web" / "docs"
+DATASET, RECIPE = presets_for("dataset"), presets_for("recipe")
+DIAL = st.floats(0, 1)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Dataset:
+    folder = tmp_path_factory.mktemp("presets")
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        photograph(name).resize((64, 64)).save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(f"a photo of {name}", encoding="utf-8")
+    return load_folder(folder).with_step(TriggerWord("prtkl"))
+
+
+def test_every_preset_says_what_it_is() -> None:
+    assert len({preset.title for preset in PRESETS.values()}) == len(PRESETS) >= 28
+    for preset in PRESETS.values():
+        assert preset.why.endswith(".") and preset.name.islower()
+        realised = preset.name in (*DATASET, *RECIPE)
+        assert realised or preset.sampling or preset.weights
+        for hint in (preset.by_hand, preset.sampling, preset.weights, preset.missing):
+            assert not hint or hint.endswith(".")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_at_0_the_dataset_is_untouched_and_the_recipe_is_the_control(name: str) -> None:
+    assert dataset_steps(name, 0.0) == ()
+    values = recipe_values(name, 0.0)
+    values.pop("epochs", None)
+    assert values == {key: CONTROL[key] for key in values}
+
+
+@pytest.mark.parametrize("name", RECIPE)
+@given(intensity=DIAL)
+@settings(max_examples=30, deadline=None)
+def test_every_intensity_gives_a_recipe(name: str, intensity: float) -> None:
+    before = Recipe(epochs=3, learning_rate=7e-4, seed=9)
+    values = recipe_values(name, intensity)
+    changed = before.changed(**values)
+    for field in fields(Recipe):
+        expected = values.get(field.name, getattr(before, field.name))
+        assert getattr(changed, field.name) == expected
+        assert type(getattr(changed, field.name)) is type(getattr(before, field.name))
+
+
+@pytest.mark.parametrize("name", RECIPE)
+@given(first=DIAL, second=DIAL)
+@settings(max_examples=30, deadline=None)
+def test_the_dial_moves_every_value_one_way(name: str, first: float, second: float) -> None:
+    low, high = recipe_values(name, min(first, second)), recipe_values(name, max(first, second))
+    for setting in find_preset(name).recipe:
+        if isinstance(setting.full, str) or min(first, second) == 0:
+            continue
+        start = setting.start if setting.start is not None else CONTROL[setting.name]
+        sign = 1 if setting.full >= start else -1
+        assert sign * (high[setting.name] - low[setting.name]) >= 0
+
+
+def test_learning_rates_move_on_a_logarithmic_scale_and_others_evenly() -> None:
+    half = recipe_values("shout", 0.5)
+    assert half["learning_rate"] == pytest.approx(math.sqrt(1e-4 * 1e-3))
+    assert half["rank"] == (32 + 64) / 2 and half["alpha"] == (16 + 32) / 2
+    assert recipe_values("washed_chaos", 0.5)["noise_offset"] == 0.25
+    for preset in PRESETS.values():
+        assert all(
+            each.scale == "log" for each in preset.recipe if each.name == "learning_rate" and preset.name != "control"
+        )
+
+
+def test_what_0_switches_off_comes_in_gently() -> None:
+    """A gamma or a number of noises near 0 would be the strongest, not the weakest, setting."""
+    gammas = [recipe_values("hard_contrast", part)["min_snr_gamma"] for part in (0.01, 0.5, 1.0)]
+    assert gammas == sorted(gammas, reverse=True) and gammas[0] > 900 and gammas[-1] == 20
+    noises = [recipe_values("frozen_dice", part)["frozen_noises"] for part in (0.01, 0.5, 1.0)]
+    assert noises == [61, 8, 1]
+
+
+def test_known_presets_have_their_values() -> None:
+    assert recipe_values("overshoot", 1.0) == {
+        **{"learning_rate": 5e-4, "lr_spike_every": 200, "lr_spike_factor": 10.0},
+        **{"warmup_steps": 0, "max_grad_norm": 0.0},
+    }
+    assert recipe_values("blue_turn", 1.0) == {
+        **{"rank": 16, "learning_rate": 7e-5, "steps": 2200, "checkpoint_every": 100, "epochs": 0}
+    }
+    (loss, bend) = dataset_steps("jpeg_rot", 1.0, seed=4)
+    assert loss.operation == "generation_loss" and dict(loss.parameters)["generations"] == 12
+    assert loss.fraction == 0.8 and loss.seed == bend.seed == 4 and bend.operation == "quantization_bend"
+
+
+@pytest.mark.parametrize("name", DATASET)
+@pytest.mark.parametrize("intensity", [0.05, 0.5, 1.0])
+def test_steps_scale_with_the_dial_and_tags_do_not(name: str, intensity: float) -> None:
+    for step, full in zip(dataset_steps(name, intensity), dataset_steps(name, 1.0), strict=True):
+        tags = step.operation == "glitch_tags"
+        assert step.severity == (1.0 if tags else pytest.approx(full.severity * intensity))
+        assert replace(step, severity=full.severity) == full
+
+
+@pytest.mark.parametrize("name", DATASET)
+def test_presets_change_what_they_say(name: str, photos: Dataset) -> None:
+    preset = find_preset(name)
+    subjects = {find_operation(touch.operation).subject for touch in (*preset.pictures, *preset.captions)}
+    after = photos
+    for step in dataset_steps(name, 1.0, seed=1):
+        after = after.with_step(step)
+    before = [photos.sample(index) for index in range(4)]
+    found = [after.sample(index) for index in range(4)]
+    changed = [one.image.tobytes() != other.image.tobytes() for one, other in zip(before, found, strict=True)]
+    assert any(changed) == ("pictures" in subjects)
+    assert any(one.caption != other.caption for one, other in zip(before, found, strict=True)) == (
+        "captions" in subjects
+    )
+    if "glitch_tags" in (touch.operation for touch in preset.captions):
+        assert ["glx_" in sample.caption for sample in found] == changed
+    assert all("prtkl" in sample.caption for sample in found) == (name != "semantic_drift")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_reports_hide_nothing(name: str) -> None:
+    preset = find_preset(name)
+    for side in ("dataset", "recipe"):
+        report = describe_preset(name, 0.7, side)
+        for text in (preset.title, preset.why, preset.by_hand, preset.sampling, preset.weights, preset.missing):
+            assert text in report
+        assert [
+            touch.operation for touch in (*preset.pictures, *preset.captions) if touch.operation not in report
+        ] == []
+        assert [setting.name for setting in preset.recipe if setting.name not in report] == []
+
+
+def test_help_pages_list_every_preset_and_what_is_missing() -> None:
+    for page, names in (("GlitchDatasetPreset.md", DATASET), ("GlitchRecipePreset.md", RECIPE)):
+        text = (PAGES / page).read_text(encoding="utf-8")
+        for name in names:
+            assert f"`{name}`" in text and find_preset(name).missing in text, (page, name)
+    both = "".join(
+        (PAGES / page).read_text(encoding="utf-8") for page in ("GlitchDatasetPreset.md", "GlitchRecipePreset.md")
+    )
+    assert [name for name in PRESETS if f"`{name}`" not in both] == []
+
+
+@pytest.mark.parametrize("intensity", [-0.1, 1.1, math.nan])
+def test_impossible_intensities_are_refused(intensity: float) -> None:
+    for call in (dataset_steps, recipe_values):
+        with pytest.raises(ValueError, match="intensity: got"):
+            call("control", intensity)
+    with pytest.raises(ValueError, match="preset: got 'meteor', allowed"):
+        recipe_values("meteor", 1.0)
+
+
+@pytest.mark.xdist_group("server")
+def test_presets_on_the_server(server: ComfyServer) -> None:
+    write_dataset(server.base / "input" / "preset", ["chelsea", "coffee", "rocket"])
+    prompt = {
+        "load": node("GlitchLoadDataset", LOAD | {"folder": "input/preset"}),
+        "none": node("GlitchDatasetPreset", {"preset": "schwitters", "intensity": 0.0, "seed": 0}, dataset=["load", 0]),
+        "full": node("GlitchDatasetPreset", {"preset": "schwitters", "intensity": 1.0, "seed": 0}, dataset=["none", 0]),
+        "images": node("GlitchDatasetToImages", {"variant": 0}, dataset=["full", 0]),
+        "clean": node("GlitchDatasetToImages", {"variant": 0}, dataset=["none", 0]),
+    }
+    found = shown(server, prompt, report=["full", 1], false=["images", 1], true=["clean", 1], zero=["none", 1])
+    assert "Schwitters" in found["report"] and "learning_rate 0.0003" in found["report"]
+    assert "photo of" in found["true"] and "photo of" not in found["false"]
+    assert "Done to the dataset: nothing" in found["zero"]
+
+
+def test_the_recipe_node_changes_a_recipe(comfy) -> None:
+    from glitch_lora.nodes.presets import GlitchRecipePreset
+
+    changed, report = GlitchRecipePreset.execute(Recipe(seed=3), "shout", 1.0).result
+    assert changed == Recipe(seed=3, rank=64, alpha=32.0, learning_rate=1e-3)
+    assert "rank 64" in report and "Shout at intensity 1" in report
