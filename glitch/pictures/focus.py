@@ -8,6 +8,8 @@ from PIL import Image, ImageFilter
 from ..registry import Parameter, operation
 from .pixels import rounded
 
+_MARGIN = 4  # pixels beyond the edge: one end of the picture rings into the other a little
+
 
 @operation(
     "focus",
@@ -21,7 +23,7 @@ def defocus(image: Image.Image, rng: np.random.Generator, severity: float, *, ra
 
     Severity scales `radius`.
     """
-    return image.filter(ImageFilter.GaussianBlur(severity * radius * min(image.size)))
+    return image.filter(ImageFilter.GaussianBlur(float(severity * radius * min(image.size))))
 
 
 @operation(
@@ -30,7 +32,7 @@ def defocus(image: Image.Image, rng: np.random.Generator, severity: float, *, ra
     Parameter("angle", 0, "Direction of the trail; 0 is sideways", -90, 90, unit="degrees"),
     Parameter("spread", 90, "Each picture's direction is drawn from this much around it", 0, 90, unit="degrees"),
     tag="motion",
-    measured_by="blur",
+    measured_by="-laplacian_variance",
 )
 def motion_blur(
     image: Image.Image, rng: np.random.Generator, severity: float, *, length: float, angle: int, spread: int
@@ -68,34 +70,20 @@ def oversharpen(
 
 
 def _dragged(image: Image.Image, right: float, down: float) -> Image.Image:
-    """Return the mean of copies of the image along a line, centred, with its edge repeated beyond it.
+    """Return the mean of an image moved along a line of that many pixels, centred, with its edge repeated beyond it.
 
-    Doubling: the mean of 2, then of 4, 8... copies, each time of twice the distance; copies are a pixel apart or less,
-    up to 1024 of them.
+    A mean along a line multiplies each wave by the sinc of its cycles along the line, also for parts of a pixel.
     """
-    doublings = min(10, math.ceil(math.log2(max(1.0, abs(right), abs(down)))))
-    margin = math.ceil(max(abs(right), abs(down)) / 2) + 2 * doublings
-    pad = ((margin, margin), (margin, margin), (0, 0))
-    total = np.pad(np.asarray(image), pad, mode="edge").astype(np.uint32)
-    for doubling in range(doublings):
-        copies = 2**doubling
-        x, y = (round(move * copies / 2**doublings) for move in (right, down))
-        total = _moved_sum(total, x, y)
-    left, top = _middle(total.shape[1], image.width), _middle(total.shape[0], image.height)
-    inner = total[top : top + image.height, left : left + image.width]
-    return Image.fromarray(((inner + (1 << doublings >> 1)) >> doublings).astype(np.uint8))
+    from scipy import fft
 
-
-def _moved_sum(total: np.ndarray, x: int, y: int) -> np.ndarray:
-    """Return the sum of an array and a copy moved by (x, y), where both are."""
-    height, width = total.shape[0] - abs(y), total.shape[1] - abs(x)
-    first = total[max(0, y) : max(0, y) + height, max(0, x) : max(0, x) + width]
-    second = total[max(0, -y) : max(0, -y) + height, max(0, -x) : max(0, -x) + width]
-    return first + second
-
-
-def _middle(outer: int, inner: int) -> int:
-    return (outer - inner) // 2
+    x, y = (math.ceil(abs(move) / 2) + _MARGIN for move in (right, down))
+    shape = fft.next_fast_len(image.height + 2 * y, real=True), fft.next_fast_len(image.width + 2 * x, real=True)
+    around = ((y, shape[0] - image.height - y), (x, shape[1] - image.width - x), (0, 0))
+    padded = np.pad(np.asarray(image, np.float32), around, mode="edge")
+    cycles = np.fft.fftfreq(shape[0])[:, None] * down + np.fft.rfftfreq(shape[1]) * right
+    mean = np.sinc(cycles).astype(np.float32)
+    planes = [fft.irfft2(fft.rfft2(padded[..., channel]) * mean, shape) for channel in range(3)]
+    return rounded(np.stack(planes, axis=-1)[y : y + image.height, x : x + image.width])
 
 
 def _detail(lightness: np.ndarray, radius: float, ringing: float) -> np.ndarray:

@@ -30,7 +30,7 @@ _FILTER = Parameter("resampling", "bilinear", "How pixels between pixels are fou
     ),
     _FILTER,
     tag="stretch",
-    measured_by="distance",
+    measured_by="texture_distance",
     draws=False,
 )
 def stretch(
@@ -67,7 +67,7 @@ def stretch(
     ),
     _FILTER,
     tag="crop",
-    measured_by="distance",
+    measured_by="texture_distance",
 )
 def bad_crop(
     image: Image.Image,

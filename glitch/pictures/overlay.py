@@ -15,7 +15,7 @@ _PANEL, _BAR, _DARK = "#c0c0c0", "#000080", "#404040"
 
 
 @operation(
-    "overlay",
+    "collage",
     Parameter(
         "kind",
         "text",

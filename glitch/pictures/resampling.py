@@ -10,7 +10,7 @@ _NEXT_FACTOR = 1.17  # of each further pass: the same grid again would find noth
 
 
 @operation(
-    "resampling",
+    "frequencies",
     Parameter("factor", 2.5, "How much the picture is shrunk and enlarged again without smoothing", 1.05, 8.0, 0.05),
     Parameter("passes", 1, "How often, each time a little more", 1, 3),
     Parameter("bands", 6.0, "Rainbow bands across the picture", 0.0, 60.0, 0.5),

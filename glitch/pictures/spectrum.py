@@ -9,7 +9,7 @@ from .pixels import rounded
 
 
 @operation(
-    "spectrum",
+    "frequencies",
     Parameter("amount", 150, "How far the phase of a wave is moved at most", 0, 180, unit="degrees"),
     Parameter("spared", 3, "Waves of up to so many cycles across the picture stay in place", 0, 200, unit="cycles"),
     tag="phase",
@@ -32,7 +32,7 @@ def phase_noise(
 
 
 @operation(
-    "spectrum",
+    "frequencies",
     Parameter("part", "amplitudes", "What is taken over from the other picture", choices=("amplitudes", "phases")),
     Parameter("amount", 1.0, "How much of it is taken over", 0.0, 1.0, 0.05),
     tag="spectrum",
@@ -63,7 +63,7 @@ def amplitude_swap(
 
 
 @operation(
-    "spectrum",
+    "frequencies",
     Parameter("peaks", 3, "Waves added", 0, 16),
     Parameter("frequency", 20.0, "Their typical fineness", 0.5, 400.0, 0.5, "cycles"),
     Parameter("strength", 0.6, "Their strength together; 1 is from black to white", 0.0, 3.0, 0.05),
