@@ -15,11 +15,24 @@ class GlitchExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
-        from . import captions, corruption, dataset, demo, presets, recipe_glitches, runs, sampling, training, weights
+        from . import (
+            captions,
+            corrupt_encoded,
+            corruption,
+            dataset,
+            demo,
+            presets,
+            recipe_glitches,
+            runs,
+            sampling,
+            training,
+            weights,
+        )
 
         return [
             *dataset.NODES,
             *corruption.NODES,
+            *corrupt_encoded.NODES,
             *captions.NODES,
             *training.NODES,
             *recipe_glitches.NODES,

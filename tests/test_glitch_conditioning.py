@@ -105,12 +105,19 @@ def test_gain_is_the_formula() -> None:
         assert torch.allclose(loud.pooled, value.pooled * (1 + factor) / 2, atol=1e-6)
 
 
+def test_only_a_part_of_each_token_goes_along() -> None:
+    value = words(width=40)
+    for mode in ("shuffle", "drop", "repeat", "roll"):
+        changed = damaged("token_shuffle", value, mode=mode, fraction=0.5, width=0.25).sequence != value.sequence
+        assert int(changed.any(0).sum()) == 10 and changed.any(0).equal(changed[changed.any(1)].all(0))
+
+
 @pytest.mark.parametrize("spare_first", [True, False])
 def test_tokens_change_places_vanish_repeat_and_roll(spare_first: bool) -> None:
     value = words(9)
 
     def source(mode: str, fraction: float) -> list[int]:
-        changed = damaged("token_shuffle", value, mode=mode, fraction=fraction, spare_first=spare_first)
+        changed = damaged("token_shuffle", value, mode=mode, fraction=fraction, width=1.0, spare_first=spare_first)
         assert torch.equal(changed.pooled, value.pooled)
         return [int((value.sequence - token).abs().sum(1).argmin()) for token in changed.sequence]
 

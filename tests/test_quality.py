@@ -29,7 +29,7 @@ MAY_IMPORT = {
 }
 # What `host` may know of the others: plain types, the seeds, and how a file appears whole.
 PLAIN = {"dataset.dataset", "dataset.sample", "dataset.seeds", "training.conditioning", "training.recipe"}
-PLAIN |= {"training.atomic"}
+PLAIN |= {"dataset.words", "training.atomic"}
 # The one file of `sampling` that knows the host: it renders a cell. The runner takes anything with its methods.
 RENDERER = "sampling/lora_renderer.py"
 COMFYUI = {"comfy", "comfy_api", "comfy_api_nodes", "comfy_execution", "comfy_extras", "comfyui_version", "execution"}
@@ -46,6 +46,7 @@ NODE_IDS = {
     *("GlitchSaveLora", "GlitchLoadDemoModel", "GlitchDemoDataset", "GlitchCorruptImage"),
     *("GlitchCorruptCaptions", "GlitchDatasetPreset", "GlitchRecipePreset"),
     "GlitchRecipeGlitches",
+    *("GlitchCorruptLatent", "GlitchCorruptConditioning", "GlitchVaeLoss"),
 }
 
 

@@ -20,13 +20,29 @@ _FRACTION = Parameter("fraction", 0.5, "Part of the tokens that is damaged", 0, 
         choices=("shuffle", "drop", "repeat", "roll"),
     ),
     _FRACTION,
+    Parameter(
+        "width",
+        0.5,
+        "Part of each token's values that goes along. SD 1.5, SDXL and Flux do not hear the order of whole tokens: "
+        "with 1, shuffle and roll change nothing for them",
+        0,
+        1,
+        0.05,
+    ),
     _SPARE,
     subject="conditioning",
 )
 def token_shuffle(
-    words: Words, rng: np.random.Generator, severity: float, *, mode: str, fraction: float, spare_first: bool
+    words: Words,
+    rng: np.random.Generator,
+    severity: float,
+    *,
+    mode: str,
+    fraction: float,
+    width: float,
+    spare_first: bool,
 ) -> Words:
-    """Tokens in the wrong places: colours and shapes go to the wrong things.
+    """Parts of tokens in the wrong places: colours and shapes go to the wrong things.
 
     Severity is the part of `fraction` that is damaged already; with roll, how far all have moved. There are as many
     tokens afterwards: what is left out at one place leaves the last one repeated.
@@ -34,8 +50,11 @@ def token_shuffle(
     sequence = array_of(words.sequence)
     first = first_token(spare_first, len(sequence))
     order = first + rng.permutation(len(sequence) - first)
+    along = rng.permutation(sequence.shape[-1])[: round(width * sequence.shape[-1])]
     picked = order[: round(severity * fraction * len(order))]
-    return with_arrays(words, sequence[_source(mode, len(sequence), first, picked)])
+    moved = sequence[_source(mode, len(sequence), first, picked)]
+    sequence[:, along] = moved[:, along]
+    return with_arrays(words, sequence)
 
 
 @operation(
