@@ -43,6 +43,11 @@ class Item:
         return self.path.is_file() and content_key(self.path) == self.key
 
     @property
+    def file_key(self) -> str:
+        """The same as `key`: the item is a file."""
+        return self.key
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """The steps the item has gone through: none, it comes from a file."""
         return ()

@@ -82,6 +82,11 @@ class Derived:
         text = json.dumps([self._item.key, self._item.caption, steps, company, self.number], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def file_key(self) -> str:
+        """SHA-256 (hex) of the bytes of the file the picture comes from."""
+        return self._item.file_key
+
     def is_on_disk(self) -> bool:
         """Say whether the file is still there, with the bytes it was loaded with."""
         return self._item.is_on_disk()

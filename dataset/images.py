@@ -110,7 +110,7 @@ def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour 
 
 def _converted(image: Image.Image, profile: bytes | None, background: Colour) -> Image.Image:
     image = _eight_bit(image)
-    alpha = _alpha(image)
+    alpha = alpha_of(image)
     if alpha is not None:
         image = image.convert("RGBA").convert("RGB")
     elif image.mode == "P":
@@ -197,7 +197,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image
 
 
-def _alpha(image: Image.Image) -> Image.Image | None:
+def alpha_of(image: Image.Image) -> Image.Image | None:
     """Return the transparency as an "L" mask, or None when there is none."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         return image.convert("RGBA").getchannel("A")

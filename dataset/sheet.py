@@ -1,15 +1,24 @@
 """Contact sheets: what a dataset looks like after its chain of steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
 from .dataset import Dataset
+from .images import Colour
 
 _PAPER, _INK, _FAINT = (24, 24, 27), (228, 228, 231), (150, 150, 160)
 _GAP = 12
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class Mark(NamedTuple):
+    """A frame around a picture, and a word on it."""
+
+    colour: Colour
+    text: str
 
 
 def contact_sheets(
@@ -19,13 +28,20 @@ def contact_sheets(
     rows: int = 4,
     limit: int = 32,
     watch: Callable[[int, int], None] | None = None,
+    order: Sequence[int] | None = None,
+    marks: Mapping[int, Mark] | None = None,
 ) -> list[Image.Image]:
     """Return pages of equal size with the first `limit` pictures (0 for all) in cells of `cell` pixels.
+
+    order: indices of the pictures to show; all, in their order, without it. marks: frames, by index.
 
     Under each picture stand its number, its size and its caption, shortened; pictures are shrunk to fit, never
     enlarged. `watch(done, total)` is called after each picture.
     """
-    total = len(dataset) if not limit else min(limit, len(dataset))
+    shown = range(len(dataset)) if order is None else order
+    total = len(shown) if not limit else min(limit, len(shown))
+    if not total:
+        return []
     rows = min(rows, -(-total // columns))
     columns = min(columns, total)
     pages = []
@@ -33,7 +49,10 @@ def contact_sheets(
         place = number % (columns * rows)
         if place == 0:
             pages.append(_page(columns, rows, cell))
-        _draw_cell(pages[-1], dataset, number, _corner(place, columns, cell), cell)
+        corner = _corner(place, columns, cell)
+        _draw_cell(pages[-1], dataset, shown[number], corner, cell)
+        if marks and shown[number] in marks:
+            _draw_mark(pages[-1], marks[shown[number]], corner, cell)
         if watch:
             watch(number + 1, total)
     return pages
@@ -70,6 +89,18 @@ def _draw_cell(page: Image.Image, dataset: Dataset, number: int, corner: tuple[i
     draw.text((left, top + cell + 4), f"{number + 1}   {width}x{height}", _FAINT, font)
     for index, text in enumerate(_wrapped(sample.caption or "(no caption)", font, cell, 2), start=1):
         draw.text((left, top + cell + 4 + index * line), text, _INK, font)
+
+
+def _draw_mark(page: Image.Image, mark: Mark, corner: tuple[int, int], cell: int) -> None:
+    left, top = corner
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(_font_size(cell))
+    draw.rectangle((left, top, left + cell - 1, top + cell - 1), outline=mark.colour, width=max(2, cell // 64))
+    lines = _wrapped(mark.text, font, cell - 12, 3)
+    height = _font_size(cell) * 1.25
+    draw.rectangle((left, top, left + cell - 1, top + 6 + height * len(lines)), fill=mark.colour)
+    for number, text in enumerate(lines):
+        draw.text((left + 6, top + 3 + number * height), text, _PAPER, font)
 
 
 def _wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
