@@ -196,7 +196,7 @@ def test_mixtures_are_of_the_two() -> None:
     for mode in ("patch", "cells"):
         cut = damaged("latent_mixup", value, others=[other], mode=mode, amount=0.5, cell=1)
         theirs = (cut == other).all(0)
-        assert torch.equal(theirs, ~(cut == value).all(0)) and 0.3 < theirs.float().mean() < 0.7
+        assert torch.equal(theirs, ~(cut == value).all(0)) and 0.4 < theirs.float().mean() < 0.6
     with pytest.raises(ValueError, match="latents: got 16 channels beside 4"):
         damaged("latent_mixup", value, others=[latent(16, 16, 16)])
 
@@ -207,7 +207,7 @@ def test_holes_are_whole_cells_of_the_fill() -> None:
         holed = damaged("latent_holes", value, fraction=0.5, cell=4, fill=fill)
         lost = (holed != value).any(0).reshape(8, 4, 8, 4)
         assert torch.equal(lost.any(dim=3).any(dim=1), lost.all(dim=3).all(dim=1))
-        assert 0.25 < lost.float().mean() < 0.75
+        assert lost.float().mean() == 0.5
         inside = holed[:, lost.reshape(32, 32)]
         assert torch.allclose(inside, expected[:, None].expand_as(inside), atol=1e-4)
 

@@ -77,8 +77,9 @@ def token_dropout(
     Severity is the part of `fraction` that is silent already.
     """
     sequence = array_of(words.sequence)
-    silent = rng.random(len(sequence)) < severity * fraction
-    silent[: first_token(spare_first, len(sequence))] = False
+    first = first_token(spare_first, len(sequence))
+    rank = np.concatenate([np.full(first, len(sequence)), rng.permutation(len(sequence) - first)])
+    silent = rank < round(severity * fraction * (len(sequence) - first))
     with_what = {"zero": np.zeros_like(sequence[0]), "mean": sequence.mean(axis=0), "last": sequence[-1]}[fill]
     return with_arrays(words, np.where(silent[:, None], with_what, sequence))
 

@@ -49,6 +49,13 @@ def chosen(rng: np.random.Generator, count: int, fraction: float) -> np.ndarray:
     return order[: max(1, round(fraction * count)) if fraction else 0]
 
 
+def picked_cells(rng: np.random.Generator, shape: tuple[int, ...], side: tuple[int, int], part: float) -> np.ndarray:
+    """Return [height, width], True in `part` of the cells: with the same stream a larger part has the smaller within."""
+    grid = cells(side, shape)
+    rank = rng.permutation(grid[0] * grid[1]).reshape(grid)
+    return per_cell(rank, side, shape) < round(part * rank.size)
+
+
 def cell_side(values: np.ndarray, cell: int) -> tuple[int, int]:
     """Return (height, width) of a cell that fits a latent at least twice along each side that is longer than one."""
     height, width = values.shape[-2:]

@@ -68,7 +68,7 @@ def latent_sort(
     """
     lines = latent if direction == "rows" else latent.swapaxes(-2, -1)
     count, length = lines.shape[-2:]
-    sorted_already: np.ndarray = rng.random((count, 1)) < severity * fraction
+    sorted_already = rng.permutation(count)[:, None] < round(severity * fraction * count)
     stretch = max(2, round(span * length))
     segment = (np.arange(length)[None, :] + rng.integers(0, stretch, (count, 1))) // stretch
     values = _key(lines, key, channel)

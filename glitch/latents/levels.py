@@ -38,7 +38,7 @@ def latent_quantize(
     "latent levels",
     Parameter(
         "format",
-        "int4",
+        "int2",
         "What the latent is stored in: 8-bit floating point with 3 or 2 digits, or 8, 4 or 2 bit integers",
         choices=("fp8 e4m3", "fp8 e5m2", *_INTEGER_LEVELS),
     ),

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..context import Context
 from ..registry import Parameter, operation
-from .arrays import array_of, cell_side, cells, on_array, per_cell, toward
+from .arrays import array_of, cell_side, on_array, picked_cells, toward
 from .noise import CELL
 
 
@@ -40,21 +40,18 @@ def latent_mixup(
     other = np.flip(latent, -1) if stranger is None else _fitted(array_of(stranger), latent.shape)
     if mode == "blend":
         return toward(latent, other, severity * amount)
-    place = _patch if mode == "patch" else _squares
-    return np.where(place(rng, latent.shape, severity * amount, cell_side(latent, cell)), other, latent)
+    if mode == "patch":
+        return np.where(_patch(rng, latent.shape, severity * amount), other, latent)
+    return np.where(picked_cells(rng, latent.shape, cell_side(latent, cell), severity * amount), other, latent)
 
 
-def _patch(rng: np.random.Generator, shape: tuple[int, ...], area: float, side: tuple[int, int]) -> np.ndarray:
+def _patch(rng: np.random.Generator, shape: tuple[int, ...], area: float) -> np.ndarray:
     """Return [height, width], True in a rectangle of the latent's proportions that covers `area` of it."""
     inside = [
         np.abs((np.arange(length) + 0.5) / length - centre) <= np.sqrt(area) / 2
         for length, centre in zip(shape[-2:], np.sqrt(area) / 2 + rng.random(2) * (1 - np.sqrt(area)), strict=True)
     ]
     return inside[0][:, None] & inside[1][None, :]
-
-
-def _squares(rng: np.random.Generator, shape: tuple[int, ...], area: float, side: tuple[int, int]) -> np.ndarray:
-    return per_cell(rng.random(cells(side, shape)), side, shape) < area
 
 
 def _fitted(other: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

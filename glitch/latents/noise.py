@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..registry import Parameter, operation
-from .arrays import cell_side, cells, on_array, per_cell, spread
+from .arrays import cell_side, cells, on_array, per_cell, picked_cells, spread
 
 CELL = Parameter("cell", 4, "Side of a cell; a cell is 8 pixels of the picture for most VAEs", 1, 32)
 
@@ -61,7 +61,7 @@ def latent_holes(
     Severity is the part of `fraction` that is lost already.
     """
     side = cell_side(latent, cell)
-    lost = per_cell(rng.random(cells(side, latent.shape)), side, latent.shape) < severity * fraction
+    lost = picked_cells(rng, latent.shape, side, severity * fraction)
     mean = latent.mean(axis=(1, 2, 3), keepdims=True)
     noise = mean + np.float32(spread(latent)) * rng.standard_normal(latent.shape, np.float32)
     return np.where(lost, {"zero": np.float32(0), "mean": mean, "noise": noise}[fill], latent)
