@@ -66,7 +66,7 @@ def dct_bend(
     Parameter("levels", 5, "How often the picture is halved; each level holds details twice as coarse", 1, 6),
     Parameter("amount", 1.0, "Strength", 0, 4, 0.05),
     tag="wavelet",
-    measured_by="distance",
+    measured_by="dead_area",
 )
 def wavelet_bend(
     image: Image.Image, rng: np.random.Generator, severity: float, *, action: str, levels: int, amount: float

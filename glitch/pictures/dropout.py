@@ -17,7 +17,7 @@ _FILL_HELP = "What stands in their place: black, the picture's mean colour, nois
     Parameter("axis", "rows", "Direction of the lines", choices=("rows", "columns")),
     Parameter("fill", "black", _FILL_HELP, choices=_FILLS),
     tag="lines",
-    measured_by="distance",
+    measured_by="tear_rate",
 )
 def line_dropout(
     image: Image.Image,
@@ -54,7 +54,7 @@ def line_dropout(
     Parameter("size", 0.35, "Longest side of a region, as part of the picture's side", 0.02, 1, 0.01),
     Parameter("fill", "black", _FILL_HELP, choices=_FILLS),
     tag="holes",
-    measured_by="distance",
+    measured_by="dead_area",
 )
 def region_dropout(
     image: Image.Image, rng: np.random.Generator, severity: float, *, count: int, size: float, fill: str

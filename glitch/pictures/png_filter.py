@@ -26,7 +26,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
     ),
     Parameter("read_with", "any", "The filter damaged rows are read with", choices=("any", *_FILTERS)),
     tag="png",
-    measured_by="distance",
+    measured_by="chroma_noise",
 )
 def png_filter(
     image: Image.Image,

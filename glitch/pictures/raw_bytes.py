@@ -22,7 +22,7 @@ _EDITS = ("replace", "insert", "delete", "swap")
         choices=("mixed", *_EDITS),
     ),
     tag="bytes",
-    measured_by="distance",
+    measured_by="tear_rate",
 )
 def byte_bend(
     image: Image.Image, rng: np.random.Generator, severity: float, *, edits: int, run: float, edit: str

@@ -72,7 +72,7 @@ def amplitude_swap(
     ),
     Parameter("colour", 0.5, "How much the waves differ between red, green and blue", 0.0, 1.0, 0.05),
     tag="lattice",
-    measured_by="distance",
+    measured_by="spectral_peak",
 )
 def spectral_peaks(
     image: Image.Image,

@@ -16,7 +16,7 @@ _FILLS = ("grey", "last row", "black")
     Parameter("fill", "grey", "What the decoder shows where data is missing", choices=_FILLS),
     Parameter("quality", 90, "Quality of the JPEG file that is cut; lower is coarser", 1, 95),
     tag="cut",
-    measured_by="distance",
+    measured_by="dead_area",
     codecs=("libjpeg_turbo",),
 )
 def truncated_file(

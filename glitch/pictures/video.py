@@ -26,7 +26,7 @@ _TAPES = {"SP": (126.0, 16.9), "LP": (100.0, 15.8), "EP": (74.0, 14.7)}
     Parameter("luma_noise", 12.0, "Standard deviation of snow, of 255", 0, 80, 0.5),
     Parameter("ringing", 1.0, "Ghost edges beside edges", 0, 4, 0.05),
     tag="ntsc",
-    measured_by="chroma_noise",
+    measured_by="distance",
 )
 def composite_video(
     image: Image.Image,
@@ -71,7 +71,7 @@ def composite_video(
     Parameter("noise", 12.0, "Standard deviation of the noise, of 255; that of colour is twice this", 0, 80, 0.5),
     Parameter("sharpening", 1.5, "How much the player exaggerates edges", 0, 8, 0.1),
     tag="vhs",
-    measured_by="tear_rate",
+    measured_by="chroma_noise",
 )
 def vhs_tape(
     image: Image.Image,
