@@ -16,11 +16,13 @@ class GlitchExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""
         from . import (
+            bending,
             captions,
             corrupt_encoded,
             corruption,
             dataset,
             demo,
+            lora_mixing,
             presets,
             recipe_glitches,
             runs,
@@ -40,5 +42,7 @@ class GlitchExtension(ComfyExtension):
             *runs.NODES,
             *sampling.NODES,
             *weights.NODES,
+            *lora_mixing.NODES,
+            *bending.NODES,
             *demo.NODES,
         ]

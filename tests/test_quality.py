@@ -47,6 +47,7 @@ NODE_IDS = {
     *("GlitchCorruptCaptions", "GlitchDatasetPreset", "GlitchRecipePreset"),
     "GlitchRecipeGlitches",
     *("GlitchCorruptLatent", "GlitchCorruptConditioning", "GlitchVaeLoss"),
+    *("GlitchLoadLora", "GlitchBendLora", "GlitchTransplantLora", "GlitchBlendLoras", "GlitchBendModel"),
 }
 
 

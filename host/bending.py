@@ -1,0 +1,246 @@
+"""Bends of a network while it runs: patches on a MODEL that act only inside its own forward passes.
+
+Attention is bent by ComfyUI's attention patches. Outputs of blocks and norms are bent by forward hooks that exist only
+while the patched MODEL's network runs and are taken off in any case, so that clones that share the network never see
+one another's. All of them are lists on the MODEL: bends compose, and whoever has the MODEL without them has it plain.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .network_blocks import Choice, chosen_blocks
+
+Site = Literal["block output", "norm output", "attention"]
+AttentionPart = Literal["value", "query", "key", "output"]
+AttentionKind = Literal["self", "cross", "both"]
+Bend = Callable[[Tensor, str], Tensor]
+
+_KEY = "glitch_lora.bend"
+# Norms of queries and keys work on heads, not on features.
+_OF_HEADS = re.compile(r"(?:^|[._])(?:query|key|q|k)_norm")
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Between which noise levels something acts, both included; sigmas fall while a picture is made."""
+
+    start: float
+    end: float
+
+    def holds(self, options: dict[str, Any]) -> bool:
+        sigmas = options.get("sigmas")
+        return sigmas is None or self.end <= float(sigmas.max()) <= self.start
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How many places a latent of a size has, for tokens that are places of a picture."""
+
+    height: int
+    width: int
+    patch: int = 1
+
+    def bent(self, tokens: Tensor, bend: Bend, place: str) -> Tensor:
+        """Return tokens [B, T, C] bent as a picture [B, C, h, w] where there is a scale at which T = h * w."""
+        for scale in (self.patch, 1, 2, 4, 8, 16, 32):
+            height, width = -(-self.height // scale), -(-self.width // scale)
+            if height * width == tokens.shape[1]:
+                planes = tokens.transpose(1, 2).unflatten(2, (height, width))
+                return bend(planes, place).flatten(2).transpose(1, 2)
+        return bend(tokens, place)
+
+
+@dataclass(frozen=True)
+class _OutputBend:
+    """Wraps the network's forward: hooks on some outputs while it runs."""
+
+    site: Site
+    blocks: tuple[str, ...]
+    bend: Bend
+    window: _Window
+
+    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        given = (*args, kwargs.get("transformer_options"))
+        options = next((one for one in given if isinstance(one, dict) and "wrappers" in one), {})
+        if not self.window.holds(options):
+            return executor(*args, **kwargs)
+        grid = _grid(args[0].shape, getattr(executor.class_obj, "patch_size", 1))
+        handles: list[Any] = []
+        try:
+            for path, module in self._modules(executor.class_obj):
+                handles.append(module.register_forward_hook(_hook(path, self.bend, grid), with_kwargs=True))
+            return executor(*args, **kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _modules(self, network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """Yield what is hooked. ComfyUI calls the parts of a UNet's block one by one: its output is its last part's."""
+        for path in self.blocks:
+            block = network.get_submodule(path)
+            if self.site == "block output":
+                yield path, list(block.children())[-1] if isinstance(block, nn.Sequential) else block
+                continue
+            for name, module in block.named_modules():
+                norm = type(module).__name__.endswith("Norm") and not list(module.children())
+                if norm and not _OF_HEADS.search(name):
+                    yield f"{path}.{name}", module
+
+
+def _grid(shape: torch.Size, patch: Any) -> _Grid | None:
+    """Return the grid of a latent [B, C, H, W]; None for others."""
+    side = patch[-1] if isinstance(patch, list | tuple) else patch
+    return _Grid(shape[2], shape[3], side) if len(shape) == 4 and isinstance(side, int) else None
+
+
+def _hook(path: str, bend: Bend, grid: _Grid | None) -> Callable[..., Any]:
+    """Return a forward hook that bends a module's output; of several outputs the first, the picture's."""
+
+    def hook(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (_bent(output[0], bend, path, grid), *output[1:])
+        text = _text_tokens(kwargs.get("transformer_options") or {}) if "single_blocks" in path else 0
+        bent = _bent(output[:, text:], bend, path, grid) if text else _bent(output, bend, path, grid)
+        return torch.cat((output[:, :text], bent), 1) if text else bent
+
+    return hook
+
+
+def _bent(output: Any, bend: Bend, path: str, grid: _Grid | None) -> Any:
+    if not isinstance(output, Tensor) or output.dim() not in (3, 4):
+        return output
+    return grid.bent(output, bend, path) if output.dim() == 3 and grid else bend(output, path)
+
+
+def _text_tokens(options: dict[str, Any]) -> int:
+    """Return how many tokens before the picture's are text, in a block that works on both."""
+    return int((options.get("img_slice") or [0])[0])
+
+
+@dataclass(frozen=True)
+class _AttentionBend:
+    """An attention patch of ComfyUI, for UNets and for transformers with joint attention."""
+
+    part: AttentionPart
+    kind: AttentionKind
+    blocks: tuple[str, ...]
+    bend: Bend
+    window: _Window
+    label: str
+
+    def _here(self, options: dict[str, Any]) -> str:
+        """Return the place's name, or "" where or when nothing is to be bent."""
+        block = options.get("block")
+        if block is None:
+            path = f"{options.get('block_type')}_blocks.{options.get('block_index')}"
+        else:
+            path = "middle_block" if block[0] == "middle" else f"{block[0]}_blocks.{block[1]}"
+        if path not in self.blocks or not self.window.holds(options):
+            return ""
+        return f"{path}.{options.get('block_index')} {self.label} {self.part}"
+
+
+@dataclass(frozen=True)
+class _InputsBend(_AttentionBend):
+    """Bends query, key or value. A UNet shows what they are made from, [B, T, C]; others the heads, [B, h, T, c]."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Any = None, **joint: Any) -> Any:
+        options = extra_options or {}
+        parts = {"query": q, "key": k, "value": v}
+        place = self._here(options)
+        if place:
+            bend_part = self._heads if "pe" in joint else self._tokens
+            parts[self.part] = bend_part(parts[self.part], place, options)
+        if "pe" in joint:
+            return {"q": parts["query"], "k": parts["key"], "v": parts["value"]}
+        return parts["query"], parts["key"], parts["value"]
+
+    def _tokens(self, x: Tensor, place: str, options: dict[str, Any]) -> Tensor:
+        of_text = self.label == "attn2" and self.part != "query"
+        return self.bend(x, place) if of_text else _on_grid(x, self.bend, place, options)
+
+    def _heads(self, x: Tensor, place: str, options: dict[str, Any]) -> Tensor:
+        tokens = x.transpose(1, 2)
+        bent = _joint(tokens.flatten(2), self.kind, self.bend, place, options)
+        return bent.unflatten(2, tokens.shape[2:]).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class _ResultBend(_AttentionBend):
+    """Bends what an attention gives, [B, T, C], before it is added to what went in."""
+
+    def __call__(self, x: Tensor, extra_options: Any) -> Tensor:
+        place = self._here(extra_options)
+        if not place:
+            return x
+        if extra_options.get("block") is None:
+            return _joint(x, self.kind, self.bend, place, extra_options)
+        return _on_grid(x, self.bend, place, extra_options)
+
+
+def _on_grid(x: Tensor, bend: Bend, place: str, options: dict[str, Any]) -> Tensor:
+    shape: list[int] = options.get("original_shape") or []
+    return _Grid(shape[2], shape[3]).bent(x, bend, place) if len(shape) == 4 else bend(x, place)
+
+
+def _joint(x: Tensor, kind: AttentionKind, bend: Bend, place: str, options: dict[str, Any]) -> Tensor:
+    """Return tokens of text and picture with those of the picture (self), the text (cross) or all bent."""
+    text = _text_tokens(options)
+    if kind == "both" or not text:
+        return bend(x, place)
+    if kind == "cross":
+        return torch.cat((bend(x[:, :text], place), x[:, text:]), 1)
+    return torch.cat((x[:, :text], bend(x[:, text:], place)), 1)
+
+
+def bend_model(
+    model: Any,
+    bend: Bend,
+    site: Site = "block output",
+    choice: Choice | None = None,
+    *,
+    part: AttentionPart = "value",
+    kind: AttentionKind = "both",
+    start_percent: float = 0.0,
+    end_percent: float = 1.0,
+) -> tuple[Any, tuple[str, ...]]:
+    """Return a clone of MODEL that is bent while it samples, and the paths of the bent blocks. MODEL stays as it is.
+
+    bend: (activations, place) -> new activations of the same shape; a value whose fields tell what it does, so that
+    the MODEL can be told from others. part, kind: of attention; in joint attention self is the picture's tokens, cross
+    the text's. start_percent, end_percent: of sampling, 0 to 1. Raises ValueError for blocks and sites it has not.
+    """
+    from comfy.patcher_extension import WrappersMP
+
+    if not 0 <= start_percent < end_percent <= 1:
+        allowed = "allowed 0 to 1 and less than end_percent"
+        raise ValueError(f"start_percent: got {start_percent:g} to {end_percent:g}, {allowed}, change it")
+    blocks = chosen_blocks(model, choice or Choice())
+    sampling = model.get_model_object("model_sampling")
+    window = _Window(float(sampling.percent_to_sigma(start_percent)), float(sampling.percent_to_sigma(end_percent)))
+    clone = model.clone()
+    if site == "attention":
+        _add_attention(clone, part, kind, blocks, bend, window)
+    else:
+        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, _KEY, _OutputBend(site, blocks, bend, window))
+    return clone, blocks
+
+
+def _add_attention(
+    clone: Any, part: AttentionPart, kind: AttentionKind, blocks: tuple[str, ...], bend: Bend, window: _Window
+) -> None:
+    network = clone.get_model_object("diffusion_model")
+    joint = hasattr(network, "double_blocks")
+    if not joint and not hasattr(network, "input_blocks"):
+        name = type(network).__name__
+        raise ValueError(f"site: got attention of a {name}, allowed for UNets and FLUX, choose block or norm output")
+    make = _ResultBend if part == "output" else _InputsBend
+    words = {"self": ("attn1",), "cross": ("attn2",), "both": ("attn1", "attn2")}[kind] if not joint else ("attn1",)
+    for word in words:
+        name = f"{word}_output_patch" if part == "output" else f"{word}_patch"
+        clone.set_model_patch(make(part, kind, blocks, bend, window, word), name)
