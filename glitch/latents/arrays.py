@@ -50,7 +50,7 @@ def chosen(rng: np.random.Generator, count: int, fraction: float) -> np.ndarray:
 
 
 def picked_cells(rng: np.random.Generator, shape: tuple[int, ...], side: tuple[int, int], part: float) -> np.ndarray:
-    """Return [height, width], True in `part` of the cells: with the same stream a larger part has the smaller within."""
+    """Return [height, width], True in `part` of the cells: a larger part, of the same stream, holds a smaller."""
     grid = cells(side, shape)
     rank = rng.permutation(grid[0] * grid[1]).reshape(grid)
     return per_cell(rank, side, shape) < round(part * rank.size)
