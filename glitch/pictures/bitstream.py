@@ -21,10 +21,10 @@ _ORDER = Parameter(
 
 @operation(
     "databending",
-    Parameter("errors", 10, "How many bytes are overwritten", 1, 256),
+    Parameter("errors", 20, "How many bytes are overwritten", 1, 256),
     _QUALITY,
     _ORDER,
-    Parameter("restart_marker_rows", 0, "An error ends after so many rows of blocks; 0: it never ends", 0, 64),
+    Parameter("restart_marker_rows", 4, "An error ends after so many rows of blocks; 0: it never ends", 0, 64),
     Parameter("region_start", 0.0, "Errors fall behind this part of the file", 0.0, 1.0, 0.01),
     Parameter("region_end", 1.0, "Errors fall before this part of the file", 0.0, 1.0, 0.01),
     tag="bits",

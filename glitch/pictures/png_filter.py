@@ -16,11 +16,11 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @operation(
     "databending",
-    Parameter("fraction", 0.05, "This part of the rows is damaged; in most filters the damage spreads", 0.0, 1.0, 0.01),
+    Parameter("fraction", 0.03, "This part of the rows is damaged; in most filters the damage spreads", 0.0, 1.0, 0.01),
     Parameter("damage", "filter types", "What is changed in the file", choices=("filter types", "filtered bytes")),
     Parameter(
         "written_with",
-        "paeth",
+        "average",
         "The filter that decides how damage spreads: sub to the right, up downwards, average fading, paeth like petals",
         choices=_FILTERS[1:],
     ),

@@ -19,7 +19,7 @@ from .sound_effects import EFFECTS, Knobs
     ),
     Parameter(
         "delay",
-        0.0507,
+        0.0514,
         "How far behind an echo is, or how long a stretch that is reversed or normalised",
         0.0,
         0.5,
