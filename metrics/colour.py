@@ -66,10 +66,10 @@ def colour_distance(picture: Picture, reference: Picture) -> float:
 
 
 def _quantiles(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return each column's values in order, thinned evenly to at most 4096."""
-    thinned = values[:: max(1, len(values) // 65536)]
+    """Return each column's values in order, thinned evenly to at most 2048."""
+    thinned = values[:: max(1, len(values) // 16384)]
     ordered = np.sort(thinned, axis=0)
-    return ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), 4096)).round().astype(int)]
+    return ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), 2048)).round().astype(int)]
 
 
 def _directions() -> NDArray[np.float64]:
