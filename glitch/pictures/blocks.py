@@ -39,20 +39,20 @@ def block_displacement(
 ) -> Image.Image:
     """Block displacement: video blocks whose motion was lost, filled from the wrong place.
 
-    Severity is the part of the way, or the part of the blocks that come from another picture. A picture without
+    Severity is the part of the blocks that is displaced; more severity adds blocks and moves none. A picture without
     company is matched with its own mirror image.
     """
     pixels = packed(image)
     rows, columns = -(-pixels.shape[0] // block), -(-pixels.shape[1] // block)
     lost, ways = _runs(rows, columns, run, rng)
+    taken = lost < severity * fraction
     if motion == "other picture":
         other = company(image, context, rng)
-        ways = _best_matches(image, other, block, shift)
-        return unpacked(_gathered(pixels, packed(other), lost < severity * fraction, ways, block))
+        return unpacked(_gathered(pixels, packed(other), taken, _best_matches(image, other, block, shift), block))
     if motion == "drift":
         ways = np.broadcast_to(ways[:1, :1], ways.shape)
-    offsets = np.rint(ways * severity * shift * max(pixels.shape)).astype(np.int64)
-    return unpacked(_gathered(pixels, pixels, lost < fraction, offsets, block))
+    offsets = np.rint(ways * shift * max(pixels.shape)).astype(np.int64)
+    return unpacked(_gathered(pixels, pixels, taken, offsets, block))
 
 
 @operation(

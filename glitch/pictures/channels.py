@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..context import Context
 from ..registry import Parameter, operation
-from .tearing import EDGES
+from .tearing import EDGES, moved
 
 _COLOURS = ("red", "green", "blue")
 _ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")
@@ -50,12 +50,14 @@ def channel_shift(
     Severity is the part of the way, of the rotation and of the enlargement; shifts are whole pixels.
     """
     turn, farther = rng.uniform(0, 2 * math.pi), rng.uniform(1 - vary, 1 + vary, 3)
-    moved = []
-    for place, (band, sign) in enumerate(zip(image.split(), (1, 0, -1), strict=True)):
+    bands = []
+    for place, sign in enumerate((1, 0, -1)):
         right, down = (severity * farther[place] * ways[f"{_COLOURS[place]}_{axis}"] for axis in "xy")
         way = _turned(right, down, turn if random_direction else 0.0)
-        moved.append(_moved(band, way, sign * severity * rotation, 1 + sign * severity * scale / 100, edge))
-    return Image.merge("RGB", moved)
+        bands.append(
+            _moved(image.getchannel(place), way, sign * severity * rotation, 1 + sign * severity * scale / 100, edge)
+        )
+    return Image.merge("RGB", bands)
 
 
 @operation(
@@ -133,16 +135,14 @@ def _turned(right: float, down: float, angle: float) -> tuple[int, int]:
 
 def _moved(band: Image.Image, way: tuple[int, int], degrees: float, factor: float, edge: str) -> Image.Image:
     """Return a channel moved by whole pixels, then turned and enlarged around the centre."""
-    if not (way[0] or way[1] or degrees or factor != 1):
-        return band
+    if not degrees and factor == 1:
+        return moved(band, *way, edge) if any(way) else band
     width, height = band.size
     reach = (abs(math.radians(degrees)) + abs(factor - 1)) / min(factor, 1) * math.hypot(width, height) / 2
     margin = max(abs(way[0]), abs(way[1])) + math.ceil(reach) + 1
     # Any of NumPy's ways to pad, chosen by name.
     wide = Image.fromarray(np.pad(np.asarray(band), margin, mode=_FILLS[edge]))  # type: ignore[call-overload]
     left, top = margin - way[0], margin - way[1]
-    if not degrees and factor == 1:
-        return wide.crop((left, top, left + width, top + height))
     across, down = math.cos(math.radians(degrees)) / factor, math.sin(math.radians(degrees)) / factor
     x, y = width / 2, height / 2
     matrix = (across, down, left + x - across * x - down * y, -down, across, top + y + down * x - across * y)

@@ -110,7 +110,8 @@ def palette_reduction(
 ) -> Image.Image:
     """Palette reduction: as few colours as on an old machine, with or without dithering.
 
-    Severity^0.6 moves the number of colours from 256 to `colours` on a logarithmic scale; fixed palettes are blended in.
+    Severity^0.6 moves the number of colours from 256 to `colours`, on a logarithmic scale. Fixed palettes are blended
+    in.
     """
     if palette != "adaptive":
         return Image.blend(
@@ -122,7 +123,7 @@ def palette_reduction(
 
 @operation(
     "values",
-    Parameter("cell", 16, "Side of a square", 2, 64, unit="px"),
+    Parameter("cell", 12, "Side of a square", 2, 64, unit="px"),
     Parameter("filter", "box", "A square's colour: its mean, or that of one pixel in it", choices=("box", "nearest")),
     tag="pixel",
     measured_by="mosaic",

@@ -11,14 +11,14 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ.astype(np.float64)).astype(np.float32)
 
 
 def packed(image: Image.Image) -> np.ndarray:
-    """Return an RGB image as uint32 (height, width), one number per pixel: pixels move fastest that way."""
-    return np.asarray(image.convert("RGBX")).view(np.uint32)[..., 0]
+    """Return an RGB image as uint32 (height, width), one number per pixel, not to be written to."""
+    return np.frombuffer(image.tobytes("raw", "RGBX"), np.uint32).reshape(image.height, image.width)
 
 
 def unpacked(pixels: np.ndarray) -> Image.Image:
     """Return the RGB image of `packed` pixels."""
     height, width = pixels.shape
-    return Image.frombytes("RGB", (width, height), np.ascontiguousarray(pixels).tobytes(), "raw", "RGBX")
+    return Image.frombytes("RGB", (width, height), np.ascontiguousarray(pixels), "raw", "RGBX")
 
 
 def rounded(values: np.ndarray) -> Image.Image:

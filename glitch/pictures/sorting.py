@@ -52,21 +52,21 @@ def pixel_sort(
     """
     path, line = _lines(image.size, angle)
     light, values = _channel(image, "lightness").ravel()[path], _channel(image, key).ravel()[path]
-    begins, inside = _stretches(interval, light / 510, line, (low, high), length, rng)
+    begins, inside = _stretches(interval, light, line, (510 * low, 510 * high), length, rng)
     if leave_out:
         spared = rng.random(begins.size) < leave_out
         inside &= ~spared[_latest(begins)]
     begins |= _cuts(begins, severity**0.7, rng)
-    return _moved(image, path, _order(begins, np.where(inside, 1023 - values if reverse else values, 0)))
+    return _moved(image, path, _order(begins, np.where(inside, 1023 - values if reverse else values, np.int16(0))))
 
 
 def _lines(size: tuple[int, int], angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels' flat places line by line in the direction of `angle`, and the line of each, from 0."""
     width, height = size
-    places = np.arange(width * height, dtype=np.int64).reshape(height, width)
+    places = np.arange(width * height, dtype=np.int32).reshape(height, width)
     if angle % 90 == 0:
         turned = np.rot90(places, int(angle // 90))
-        return turned.ravel(), np.arange(turned.size) // turned.shape[1]
+        return turned.ravel(), np.repeat(np.arange(turned.shape[0], dtype=np.int32), turned.shape[1])
     down, right = np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))
     rows, columns = np.arange(height)[:, None], np.arange(width)
     line = np.floor(rows * right - columns * down).astype(np.int64)
@@ -74,15 +74,15 @@ def _lines(size: tuple[int, int], angle: float) -> tuple[np.ndarray, np.ndarray]
     line, along = line - line.min(), along - along.min()
     bits = int(places.size).bit_length()
     ordered = np.sort((((line * (along.max() + 1) + along) << bits) | places).ravel())
-    path = ordered & ((1 << bits) - 1)
+    path = (ordered & ((1 << bits) - 1)).astype(np.int32)
     return path, line.ravel()[path]
 
 
 def _channel(image: Image.Image, key: str) -> np.ndarray:
     """Return what pixels are compared by, whole numbers below 1024 (height, width); lightness is 0..510."""
     if key in ("hue", "saturation"):
-        return np.asarray(image.convert("HSV").getchannel(("hue", "saturation").index(key))).astype(np.int64)
-    red, green, blue = (np.asarray(band).astype(np.int64) for band in image.split())
+        return np.asarray(image.convert("HSV").getchannel(("hue", "saturation").index(key))).astype(np.int16)
+    red, green, blue = (np.asarray(band).astype(np.int16) for band in image.split())
     if key in ("red", "green", "blue"):
         return {"red": red, "green": green, "blue": blue}[key]
     if key == "intensity":
@@ -109,7 +109,7 @@ def _stretches(
     elif interval == "random":
         begins |= rng.random(line.size) * length < 1
     elif interval == "waves":
-        begins |= _changes((np.arange(line.size) - _latest(begins) + _wave(line[-1] + 1, length, rng)[line]) // length)
+        begins |= _changes((_places(begins) - _latest(begins) + _wave(line[-1] + 1, length, rng)[line]) // length)
     return begins, inside
 
 
@@ -122,14 +122,18 @@ def _changes(values: np.ndarray) -> np.ndarray:
 
 def _latest(begins: np.ndarray) -> np.ndarray:
     """Return for every place the latest beginning up to it."""
-    return np.maximum.accumulate(np.where(begins, np.arange(begins.size), 0))
+    return np.maximum.accumulate(np.where(begins, _places(begins), np.int32(0)))
+
+
+def _places(begins: np.ndarray) -> np.ndarray:
+    return np.arange(begins.size, dtype=np.int32)
 
 
 def _wave(lines: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """Return how far each line's stretches are moved, whole pixels from 0 to 4 times `length`."""
     periods, phases = rng.uniform(2, 8, (2, 1)) * length, rng.uniform(0, 2 * np.pi, (2, 1))
     waves = np.sin(2 * np.pi * np.arange(lines) / periods + phases).sum(0)
-    return np.rint(length * (2 + waves)).astype(np.int64)
+    return np.rint(length * (2 + waves)).astype(np.int32)
 
 
 def _cuts(begins: np.ndarray, power: float, rng: np.random.Generator) -> np.ndarray:
@@ -139,9 +143,9 @@ def _cuts(begins: np.ndarray, power: float, rng: np.random.Generator) -> np.ndar
     """
     firsts = np.flatnonzero(begins)
     lengths = np.diff(firsts, append=begins.size)
-    pieces = np.maximum(1, np.floor(lengths**power)).astype(np.int64)
-    moved = np.floor(rng.random(firsts.size) * (1 - power) * pieces).astype(np.int64)
-    positions = np.arange(begins.size) + np.repeat(moved - firsts, lengths)
+    pieces = np.maximum(1, np.floor(lengths**power)).astype(np.int32)
+    moved = np.floor(rng.random(firsts.size) * (1 - power) * pieces)
+    positions = _places(begins) + np.repeat((moved - firsts).astype(np.int32), lengths)
     return positions % np.repeat(pieces, lengths) == 0
 
 
@@ -151,8 +155,10 @@ def _order(begins: np.ndarray, values: np.ndarray) -> np.ndarray:
     Stretch, value and place share one number, which makes all of them distinct: the order depends on no algorithm.
     """
     bits = int(begins.size).bit_length()
-    numbers = (((np.cumsum(begins) << 10) | values) << bits) | np.arange(begins.size)
-    return np.sort(numbers) & ((1 << bits) - 1)
+    numbers = np.cumsum(begins, dtype=np.int64)
+    numbers = ((numbers << 10 | values) << bits) | _places(begins)
+    numbers.sort()
+    return numbers & ((1 << bits) - 1)
 
 
 def _moved(image: Image.Image, path: np.ndarray, order: np.ndarray) -> Image.Image:

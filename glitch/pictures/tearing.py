@@ -1,7 +1,9 @@
 """Bands of a picture torn sideways."""
 
+from collections.abc import Iterator
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ..registry import Parameter, operation
 
@@ -35,39 +37,48 @@ def slice_displacement(
 
     Severity is the part of the way that the bands move. Where bands overlap, their shifts add up.
     """
-    pixels = np.asarray(image)
-    if axis == "columns":
-        pixels = pixels.swapaxes(0, 1)
-    lines, length = pixels.shape[:2]
+    lines, length = (image.height, image.width) if axis == "rows" else image.size
     offsets = np.rint(_torn(lines, slices, height, rng) * severity * shift * length).astype(int)
-    torn = shifted_rows(pixels, offsets, edge)
-    return Image.fromarray(np.ascontiguousarray(torn if axis == "rows" else torn.swapaxes(0, 1)))
+    torn = image.copy()
+    for first, last, offset in _bands(offsets):
+        if offset and axis == "rows":
+            torn.paste(moved(image.crop((0, first, image.width, last)), offset, 0, edge), (0, first))
+        elif offset:
+            torn.paste(moved(image.crop((first, 0, last, image.height)), 0, offset, edge), (first, 0))
+    return torn
+
+
+def moved(image: Image.Image, right: int, down: int, edge: str) -> Image.Image:
+    """Return an image whose content is moved by whole pixels, what leaves it wrapped or lost."""
+    if edge == "wrap":
+        return ImageChops.offset(image, right, down)
+    width, height = image.size
+    if edge == "black":
+        return image.crop((-right, -down, width - right, height - down))
+    rows, columns = (np.clip(np.arange(side) - way, 0, side - 1) for side, way in ((height, down), (width, right)))
+    return Image.fromarray(np.asarray(image)[rows][:, columns])
 
 
 def shifted_rows(pixels: np.ndarray, offsets: np.ndarray, edge: str) -> np.ndarray:
-    """Return a copy of pixels (rows, columns, ...) with each row moved right by its whole number of places."""
-    moved = pixels.copy()
+    """Return a copy of pixels (rows, columns, ...) with each row moved right by a whole number of places.
+
+    edge: "wrap" or "clamp".
+    """
+    width = pixels.shape[1]
+    result = pixels.copy()
+    for first, last, offset in _bands(offsets):
+        if offset:
+            columns = np.arange(width) - offset
+            columns = columns % width if edge == "wrap" else np.clip(columns, 0, width - 1)
+            result[first:last] = pixels[first:last, columns]
+    return result
+
+
+def _bands(offsets: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield the first line, the line after the last, and the offset of each run of lines with one offset."""
     firsts = np.flatnonzero(np.diff(offsets, prepend=offsets[0] + 1)).tolist()
     for first, last in zip(firsts, [*firsts[1:], len(offsets)], strict=True):
-        if offsets[first]:
-            _shift(moved[first:last], pixels[first:last], int(offsets[first]), edge)
-    return moved
-
-
-def _shift(target: np.ndarray, source: np.ndarray, offset: int, edge: str) -> None:
-    """Write source, moved right by `offset`, into target."""
-    width = source.shape[1]
-    if edge == "wrap":
-        offset %= width
-        target[:, :offset], target[:, offset:] = source[:, width - offset :], source[:, : width - offset]
-        return
-    offset = max(-width, min(width, offset))
-    gap = target[:, :offset] if offset > 0 else target[:, width + offset :]
-    gap[...] = 0 if edge == "black" else source[:, :1] if offset > 0 else source[:, -1:]
-    if offset > 0:
-        target[:, offset:] = source[:, : width - offset]
-    else:
-        target[:, : width + offset] = source[:, -offset:]
+        yield first, last, int(offsets[first])
 
 
 def _torn(lines: int, slices: int, height: float, rng: np.random.Generator) -> np.ndarray:
