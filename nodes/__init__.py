@@ -21,6 +21,7 @@ class GlitchExtension(ComfyExtension):
             corrupt_encoded,
             corruption,
             dataset,
+            dataset_items,
             demo,
             lora_mixing,
             presets,
@@ -33,6 +34,7 @@ class GlitchExtension(ComfyExtension):
 
         return [
             *dataset.NODES,
+            *dataset_items.NODES,
             *corruption.NODES,
             *corrupt_encoded.NODES,
             *captions.NODES,

@@ -118,13 +118,13 @@ class GlitchLoadDataset(io.ComfyNode):
         seed: int,
     ) -> io.NodeOutput:
         options = FolderOptions(recursive, captions, broken_images, missing_captions, parse_colour(background))
-        dataset = load_folder(dataset_folder(folder), options, _watch())
+        dataset = load_folder(dataset_folder(folder), options, watch_progress())
         kept, held = split_dataset(dataset, hold_out, seed)
         held_line = f"\nHeld out: {len(held)} pictures." if hold_out else ""
         return io.NodeOutput(kept, held, describe_dataset(kept) + held_line)
 
 
-def _watch() -> Callable[[int, int], None]:
+def watch_progress() -> Callable[[int, int], None]:
     """Return a callback (done, total) that moves the node's bar and sees Cancel."""
     bars: list[Progress] = []
 
@@ -202,7 +202,7 @@ class GlitchDatasetToImages(io.ComfyNode):
 
     @classmethod
     def execute(cls, dataset: Any, variant: int) -> io.NodeOutput:
-        watch, samples = _watch(), []
+        watch, samples = watch_progress(), []
         for index in range(len(dataset.require_items())):
             samples.append(dataset.sample(index, variant))
             watch(index + 1, len(dataset))
@@ -404,7 +404,7 @@ class GlitchPreviewDataset(io.ComfyNode):
 
     @classmethod
     def execute(cls, dataset: Any, columns: int, cell: int, limit: int) -> io.NodeOutput:
-        pages = contact_sheets(dataset.require_items(), columns, cell, limit=limit, watch=_watch())
+        pages = contact_sheets(dataset.require_items(), columns, cell, limit=limit, watch=watch_progress())
         sheets = to_batch(pages)
         saved = ui.ImageSaveHelper.save_images(sheets, "glitch_lora_dataset", io.FolderType.temp, cls, compress_level=1)
         return io.NodeOutput(sheets, describe_dataset(dataset), ui={"images": saved})

@@ -48,6 +48,7 @@ NODE_IDS = {
     "GlitchRecipeGlitches",
     *("GlitchCorruptLatent", "GlitchCorruptConditioning", "GlitchVaeLoss"),
     *("GlitchLoadLora", "GlitchBendLora", "GlitchTransplantLora", "GlitchBlendLoras", "GlitchBendModel"),
+    *("GlitchSelectItems", "GlitchMergeDatasets", "GlitchSaveDataset", "GlitchAuditDataset"),
 }
 
 
