@@ -57,12 +57,13 @@ class Reference:
     def score(self, name: str, value: float) -> float:
         """Return the robust z-score of a value: how many spreads it is above the median.
 
-        The spread is the scaled median absolute deviation, no less than 2 % of the median and 0.001, so that a
-        metric that is the same on the whole reference does not answer to nothing.
+        The spread is the scaled median absolute deviation, no less than a quarter of the standard deviation, 2 % of
+        the median and 0.001: a metric that is nearly the same on most of the reference would answer to nothing.
         """
         known = np.array(self.values[name])
         median = float(np.median(known))
-        spread = max(_NORMAL * float(np.median(np.abs(known - median))), 0.02 * abs(median), 1e-3)
+        deviation = _NORMAL * float(np.median(np.abs(known - median)))
+        spread = max(deviation, 0.25 * float(known.std()), 0.02 * abs(median), 1e-3)
         return (value - median) / spread
 
     def profile(self, pictures: Sequence[Picture]) -> Profile:

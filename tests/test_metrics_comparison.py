@@ -172,9 +172,11 @@ def test_distinct_pictures_are_counted():
 
 
 def test_scores_are_robust_z_scores():
-    reference = Reference({"noise": (1.0, 2.0, 3.0, 4.0, 100.0)})
+    reference = Reference({"noise": (1.0, 2.0, 3.0, 4.0, 8.0)})
     assert reference.score("noise", 3) == 0
     assert reference.score("noise", 3 + 1.4826) == pytest.approx(1)
+    still = Reference({"noise": (0.0, 0.0, 0.0, 0.0, 4.0)})
+    assert still.score("noise", 4) == pytest.approx(4 / (0.25 * np.std([0, 0, 0, 0, 4])))
 
 
 def test_a_profile_names_what_was_done():
