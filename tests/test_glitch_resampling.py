@@ -31,7 +31,7 @@ def test_there_are_as_many_bands_as_asked_for(bands: int, angle: int) -> None:
 
 def test_bands_are_of_colours_that_together_are_grey() -> None:
     grey = Image.new("RGB", (256, 256), (100, 100, 100))
-    found = damaged(grey, factor=2.0)
+    found = damaged(grey, factor=2.0, depth=0.8)
     assert np.abs(found.sum(axis=-1) - 300).max() <= 2
     assert np.ptp(found, axis=-1).min() > 100
 

@@ -41,7 +41,7 @@ def collage(
 ) -> Image.Image:
     """Collage: parts of other pictures of the dataset are pasted over this one, cut or torn; alone, its own parts.
 
-    Severity is the part of `patches` that is pasted; the last of them is still growing.
+    Severity is the part of `patches` that is pasted; the last of them is still growing and fading in.
     """
     pictures = _pictures(image, rng, context, sources)
     drawn = [_Patch.drawn(rng, size, tilt, len(pictures)) for _ in range(patches)]
@@ -50,7 +50,7 @@ def collage(
         growth = min(1.0, severity * patches - number)
         if growth <= 0:
             break
-        _paste(result, pictures[patch.source], patch, growth**0.5, shape == "torn", opacity)
+        _paste(result, pictures[patch.source], patch, growth**0.5, shape == "torn", growth * opacity)
     return result
 
 

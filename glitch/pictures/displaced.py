@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 Edges = Literal["mirror", "wrap", "repeat", "black"]
-_MODES: dict[str, str] = {"mirror": "reflect", "wrap": "grid-wrap", "repeat": "nearest", "black": "constant"}
+_MODES: dict[str, str] = {"mirror": "reflect", "wrap": "grid-wrap", "repeat": "nearest", "black": "grid-constant"}
 EDGES = tuple(_MODES)
 
 _PIXELS_AT_ONCE = 1 << 20  # bounds the memory for coordinates

@@ -28,7 +28,7 @@ def defocus(image: Image.Image, rng: np.random.Generator, severity: float, *, ra
 
 @operation(
     "focus",
-    Parameter("length", 0.12, "Length of the trail; a part of the shorter side", 0.0, 1.0, 0.01),
+    Parameter("length", 0.2, "Length of the trail; a part of the shorter side", 0.0, 1.0, 0.01),
     Parameter("angle", 0, "Direction of the trail; 0 is sideways", -90, 90, unit="degrees"),
     Parameter("spread", 90, "Each picture's direction is drawn from this much around it", 0, 90, unit="degrees"),
     tag="motion",

@@ -13,7 +13,7 @@ _NEXT_FACTOR = 1.17  # of each further pass: the same grid again would find noth
     "frequencies",
     Parameter("factor", 2.5, "How much the picture is shrunk and enlarged again without smoothing", 1.05, 8.0, 0.05),
     Parameter("passes", 1, "How often, each time a little more", 1, 3),
-    Parameter("bands", 6.0, "Rainbow bands across the picture", 0.0, 60.0, 0.5),
+    Parameter("bands", 5.0, "Rainbow bands across the picture", 0.0, 60.0, 0.5),
     Parameter("depth", 0.6, "Strength of the bands", 0.0, 1.0, 0.05),
     Parameter("curve", 0.6, "How much the display bulges, which bends the bands", -2.0, 2.0, 0.1),
     Parameter("angle", 25, "How the bands lie", -90, 90, unit="degrees"),

@@ -39,7 +39,7 @@ def elastic_warp(
     Parameter("cells", 8, "Strips in each direction", 2, 20),
     Parameter("limit", 0.95, "How much wider or narrower a strip becomes at most; 1 leaves nothing", 0.0, 1.0, 0.05),
     tag="grid",
-    measured_by="distance",
+    measured_by="texture_distance",
 )
 def grid_warp(
     image: Image.Image, rng: np.random.Generator, severity: float, *, cells: int, limit: float
@@ -49,7 +49,8 @@ def grid_warp(
     Severity scales `limit`. The picture's border stays in place.
     """
     columns, rows = (_cuts(length, cells) for length in image.size)
-    bends = [_bent(cuts, severity * limit * rng.uniform(-1, 1, cells)) for cuts in (columns, rows)]
+    changes = rng.choice((-1.0, 1.0), (2, cells)) * rng.uniform(0.5, 1, (2, cells))
+    bends = [_bent(cuts, severity * limit * change) for cuts, change in zip((columns, rows), changes, strict=True)]
     crossings = np.stack(np.meshgrid(*bends), axis=-1)
     mesh = [_pane(columns, rows, crossings, *place) for place in product(range(len(rows) - 1), range(len(columns) - 1))]
     return image.transform(image.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
