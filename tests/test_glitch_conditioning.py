@@ -107,7 +107,7 @@ def test_gain_is_the_formula() -> None:
 
 def test_only_a_part_of_each_token_goes_along() -> None:
     value = words(width=40)
-    for mode in ("shuffle", "drop", "repeat", "roll"):
+    for mode in ("shuffle", "roll"):
         changed = damaged("token_shuffle", value, mode=mode, fraction=0.5, width=0.25).sequence != value.sequence
         assert int(changed.any(0).sum()) == 10 and changed.any(0).equal(changed[changed.any(1)].all(0))
 

@@ -11,14 +11,14 @@ POOLED = Parameter("pooled", True, "The vector that stands for the whole text is
 
 @operation(
     "conditioning strength",
-    Parameter("std", 0.5, "Strength, times the spread of the conditioning's own values", 0, 4, 0.01),
+    Parameter("std", 2.0, "Strength, times the spread of the conditioning's own values", 0, 8, 0.01),
     POOLED,
     subject="conditioning",
 )
 def conditioning_noise(words: Words, rng: np.random.Generator, severity: float, *, std: float, pooled: bool) -> Words:
     """Noise added to what the text encoder said: the meaning wobbles.
 
-    Around 0.1 things only change a little; from 1 on the text is drowned.
+    A little changes from 0.1 on; around 2 the text begins to drown, as what is drawn for many tokens evens out.
     """
 
     def noisy(values: np.ndarray) -> np.ndarray:

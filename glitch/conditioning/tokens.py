@@ -6,9 +6,6 @@ from ...dataset.words import Words
 from ..registry import Parameter, operation
 from .arrays import array_of, first_token, with_arrays
 
-_SPARE = Parameter("spare_first", True, "The first token stays: in CLIP it marks the start and outweighs all others")
-_FRACTION = Parameter("fraction", 0.5, "Part of the tokens that is damaged", 0, 1, 0.05)
-
 
 @operation(
     "conditioning tokens",
@@ -19,17 +16,17 @@ _FRACTION = Parameter("fraction", 0.5, "Part of the tokens that is damaged", 0, 
         "before it said. roll: all move on",
         choices=("shuffle", "drop", "repeat", "roll"),
     ),
-    _FRACTION,
+    Parameter("fraction", 1.0, "Part of the tokens that is damaged", 0, 1, 0.05),
     Parameter(
         "width",
         0.5,
-        "Part of each token's values that goes along. SD 1.5, SDXL and Flux do not hear the order of whole tokens: "
-        "with 1, shuffle and roll change nothing for them",
+        "Part of each token's values that goes along with shuffle and roll. SD 1.5, SDXL and Flux do not hear the "
+        "order of whole tokens: 1 changes nothing for them",
         0,
         1,
         0.05,
     ),
-    _SPARE,
+    Parameter("spare_first", False, "The first token stays: in CLIP it marks the start and outweighs all others"),
     subject="conditioning",
 )
 def token_shuffle(
@@ -50,7 +47,8 @@ def token_shuffle(
     sequence = array_of(words.sequence)
     first = first_token(spare_first, len(sequence))
     order = first + rng.permutation(len(sequence) - first)
-    along = rng.permutation(sequence.shape[-1])[: round(width * sequence.shape[-1])]
+    values = rng.permutation(sequence.shape[-1])
+    along = values[: round(width * len(values))] if mode in ("shuffle", "roll") else values
     picked = order[: round(severity * fraction * len(order))]
     moved = sequence[_source(mode, len(sequence), first, picked)]
     sequence[:, along] = moved[:, along]
@@ -59,14 +57,14 @@ def token_shuffle(
 
 @operation(
     "conditioning tokens",
-    _FRACTION,
+    Parameter("fraction", 0.9, "Part of the tokens that falls silent", 0, 1, 0.05),
     Parameter(
         "fill",
         "zero",
         "What stands in place of a token: zero, the mean of all, or what stands last, which pads most texts",
         choices=("zero", "mean", "last"),
     ),
-    _SPARE,
+    Parameter("spare_first", True, "The first token stays: in CLIP it marks the start and outweighs all others"),
     subject="conditioning",
 )
 def token_dropout(
@@ -74,7 +72,8 @@ def token_dropout(
 ) -> Words:
     """Tokens fall silent where they stand: words are missed.
 
-    Severity is the part of `fraction` that is silent already.
+    Severity is the part of `fraction` that is silent already. The padding behind a short text knows the text too, so
+    that little is missed until most tokens are silent.
     """
     sequence = array_of(words.sequence)
     first = first_token(spare_first, len(sequence))
