@@ -50,7 +50,7 @@ def _moved(plane: Image.Image, displacement: np.ndarray) -> Image.Image:
     boxes = np.concatenate([edges[:-1, :-1], edges[1:, 1:]], -1)
     cells = zip(boxes.reshape(-1, 4).tolist(), quads.reshape(-1, 8).tolist(), strict=True)
     mesh = [(tuple(box), tuple(quad)) for box, quad in cells if box[0] < box[2] and box[1] < box[3]]
-    return plane.transform(plane.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+    return plane.transform(plane.size, Image.Transform.MESH, mesh, Image.Resampling.NEAREST)
 
 
 def _corners() -> np.ndarray:
