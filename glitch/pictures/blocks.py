@@ -45,7 +45,9 @@ def block_displacement(
     pixels = packed(image)
     rows, columns = -(-pixels.shape[0] // block), -(-pixels.shape[1] // block)
     lost, ways = _runs(rows, columns, run, rng)
-    taken = lost < severity * fraction
+    taken = np.zeros(rows * columns, bool)
+    taken[np.argsort(lost, axis=None, kind="stable")[: round(severity * fraction * taken.size)]] = True
+    taken = taken.reshape(rows, columns)
     if motion == "other picture":
         other = company(image, context, rng)
         return unpacked(_gathered(pixels, packed(other), taken, _best_matches(image, other, block, shift), block))

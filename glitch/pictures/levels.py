@@ -21,7 +21,7 @@ _PALETTES = {
 
 
 # Enough pixels to pick 256 colours from.
-_SAMPLE = 512
+_SAMPLE = 128
 
 
 @operation(
