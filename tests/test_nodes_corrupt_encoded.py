@@ -16,8 +16,10 @@ from glitch_lora.dataset.words import Words
 from glitch_lora.glitch.encoded_batch import corrupted_latents, corrupted_words
 from glitch_lora.host.encoded import changed_conditioning, changed_latent
 from glitch_lora.host.vae_loss import VaeLoss
+from glitch_lora.training.run import Run
 from photographs import photograph
 from PIL import Image
+from test_demo_nodes import _shipped
 from test_nodes_dataset import node
 from tiny_models import tiny_clip, tiny_vae
 
@@ -177,6 +179,26 @@ def test_a_shift_moves_the_grid_and_keeps_the_picture_in_place() -> None:
     assert not torch.equal(still, moved) and not torch.equal(moved, other)
 
 
+class LosslessFilm(Lossless):
+    """The same for films, whose latents have a time."""
+
+    latent_dim = 3
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        return super().encode(pixels).unsqueeze(2)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        assert latent.shape[2] == 1, "a picture must not become the next frame of another"
+        return latent.movedim(1, -1)
+
+
+def test_vaes_of_films_take_one_picture_at_a_time() -> None:
+    images = torch.cat([picture(), picture(name="coffee")])
+    assert torch.equal(VaeLoss(2, shift=3).apply(images, LosslessFilm()), images)
+    cross = VaeLoss(2, shift=3, pairing="first encodes, second decodes")
+    assert torch.equal(cross.apply(images, Lossless(), LosslessFilm()), images)
+
+
 def test_a_batch_is_its_pictures_alone_of_any_size() -> None:
     vae = tiny_vae()
     for size in ((33, 17), (64, 40), (9, 8)):
@@ -316,3 +338,24 @@ def test_a_vae_without_loss_gives_the_picture_back(server: ComfyServer, demo: Ca
     prompt["worn"]["inputs"]["generations"] = 51
     with pytest.raises(PromptError, match="generations"):
         server.queue(prompt)
+
+
+def test_a_dataset_with_damaged_latents_trains_in_a_graph(server: ComfyServer) -> None:
+    damage = {"fraction": 1.0, "damage": "frozen", **{name: NOISE[name] for name in NOISE if name != "keyed_by"}}
+    quick = {"steps": 2, "checkpoint_every": 0, "sample_every": 0}
+    prompt = {
+        "demo": node("GlitchLoadDemoModel", {}),
+        "data": node("GlitchDemoDataset", {"style": "vhs", "pictures": 2, "seed": 0}),
+        "corrupt": node("GlitchCorruptDataset", damage, dataset=["data", 0]),
+        "recipe": _shipped(server, "GlitchRecipe", **quick),
+        "train": _shipped(
+            server,
+            "GlitchTrain",
+            **{"model": ["demo", 0], "clip": ["demo", 1], "vae": ["demo", 2]},
+            **{"dataset": ["corrupt", 0], "recipe": ["recipe", 0], "name": "damaged-latents"},
+        ),
+    }
+    server.queue(prompt)
+    (folder,) = (server.base / "output" / "glitch_lora").glob("damaged-latents*")
+    run = Run(folder)
+    assert run.config()["steps_applied"][-1]["name"] == "latent_noise" and run.checkpoint(2).path.is_file()
