@@ -83,7 +83,7 @@ def _megapixels(folder: Path, count: int, kind: str) -> None:
         image = pieces[number % len(pieces)].resize((1024, 1024), Image.Resampling.BICUBIC)
         left, top = (int(start) for start in rng.integers(0, 200, 2))
         image = image.crop((left, top, 1024, 1024)).resize((1024, 1024), Image.Resampling.BICUBIC)
-        image.save(folder / f"{number:05}.{kind}", **({"quality": 92} if kind == "jpg" else {"compress_level": 1}))
+        image.save(folder / f"{number:05}.{kind}", quality=92, compress_level=1)
         (folder / f"{number:05}.txt").write_text(f"prtkl, a red picture number {number}")
 
 

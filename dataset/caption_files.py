@@ -94,7 +94,7 @@ def _rows(folder: Path, place: Path, notes: list[str]) -> dict[Path, str]:
 def _row(line: str, where: str) -> tuple[str, str]:
     try:
         row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # brackets in brackets, numbers of thousands of digits
         raise ValueError(
             f"{where}: got {line[:60]!r}, allowed is one JSON object a line, repair it ({error})"
         ) from error

@@ -31,7 +31,7 @@ _UPRIGHT = {  # EXIF orientation: what undoes it
 # EPS starts Ghostscript, an outside program; the others are recognised by Pillow but never decoded.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Their decoders hold the picture several times over.
-_MAX_PIXELS_OF = dict.fromkeys(("WEBP", "AVIF", "GIF", "JPEG2000"), 50_000_000)
+_MAX_PIXELS_OF = dict.fromkeys(("WEBP", "AVIF", "GIF", "JPEG2000"), 40_000_000)
 _BAND_PIXELS = 4_000_000  # converted at a time: a conversion makes several copies
 _STRICTNESS = threading.Lock()
 _strict_readers = 0
@@ -111,9 +111,9 @@ def to_rgb(image: Image.Image, profile: bytes | None = None, background: Colour 
 def _converted(image: Image.Image, profile: bytes | None, background: Colour) -> Image.Image:
     image = _eight_bit(image)
     alpha = alpha_of(image)
-    if alpha is not None:
-        image = image.convert("RGBA").convert("RGB")
-    elif image.mode == "P":
+    if alpha is not None and image.mode != "RGBA":
+        image = image.convert("RGBA")
+    if alpha is not None or image.mode == "P":
         image = image.convert("RGB")
     colours = _to_srgb(image, profile)
     if alpha is None:
@@ -199,7 +199,9 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def alpha_of(image: Image.Image) -> Image.Image | None:
     """Return the transparency as an "L" mask, or None when there is none."""
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+    if image.mode in ("RGBA", "LA", "PA"):
+        return image.getchannel("A")
+    if image.mode in ("RGBa", "La"):
         return image.convert("RGBA").getchannel("A")
     if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
         return image.convert("RGBA").getchannel("A")

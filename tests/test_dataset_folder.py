@@ -240,3 +240,11 @@ def test_hold_out_refuses_more_than_half(tmp_path: Path) -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValueError, match="captions: got 'csv'"):
         FolderOptions(captions="csv")
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '{"file_name": ' + "9" * 5000 + "}"])
+def test_a_metadata_line_that_no_parser_survives_is_named(tmp_path: Path, line: str) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_text(line)
+    with pytest.raises(ValueError, match="line 1: got .* allowed is one JSON object a line"):
+        load_folder(tmp_path)
