@@ -215,5 +215,9 @@ def _version(codec: str) -> str | None:
 
     from PIL import features
 
-    known = (*features.modules, *features.codecs, *features.features)
-    return features.version(codec) if codec in known else metadata.version(codec)
+    if codec in (*features.modules, *features.codecs, *features.features):
+        return features.version(codec)
+    try:
+        return metadata.version(codec)
+    except metadata.PackageNotFoundError:
+        return None

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, features
 
 from ..registry import Parameter, operation
+from .jpeg import EAGER
 
 _FEATURES = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
 _CLEAN_DECIBELS = 30.0
@@ -71,9 +72,9 @@ def jpeg2000_compression(
 ) -> Image.Image:
     """JPEG 2000 compression: wavelet blobs and ringing, bleeding colour, no blocks.
 
-    Severity moves the signal-to-noise ratio evenly from 30 dB to `fidelity`; at 0 dB nothing is left.
+    Severity moves the signal-to-noise ratio from 30 dB to `fidelity`, quickly at first; at 0 dB nothing is left.
     """
-    wanted = _CLEAN_DECIBELS + (fidelity - _CLEAN_DECIBELS) * severity
+    wanted = _CLEAN_DECIBELS + (fidelity - _CLEAN_DECIBELS) * severity**EAGER
     contrast = max(2.0, float(np.asarray(image).std(axis=(0, 1)).mean()))
     peak = wanted + 20 * math.log10(255 / contrast)  # the codec counts from the full range
     return _coded(image, "JPEG2000", 1.0, quality_mode="dB", quality_layers=[peak], irreversible=True)
@@ -99,4 +100,4 @@ def _demand(codec: str) -> None:
 
 
 def _quality_at(severity: float, quality: int) -> int:
-    return round(101 * ((quality + 1) / 101) ** severity - 1)
+    return round(101 * ((quality + 1) / 101) ** severity**EAGER - 1)
