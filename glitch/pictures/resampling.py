@@ -36,12 +36,12 @@ def moire(
     """Moire: a photograph of a screen, whose fine stripes beat against the pixels as broad rainbow bands.
 
     Severity mixes the bands in, and the jagged edges of sampling without smoothing. The display has a stripe for each
-    sample and, over the whole picture, as many more as there are bands.
+    sample and, over the whole picture, as many more as there are bands: those are all that is seen of the stripes.
     """
     (columns, across), (rows, down) = (_sampled(length, factor, passes) for length in image.size)
     pixels = np.asarray(image)
     extra = bands * _beyond(columns / image.width - 0.5, rows / image.height - 0.5, curve, np.radians(angle))
-    samples = pixels[rows[:, None], columns] * _stripes(columns / factor + extra, depth)
+    samples = pixels[rows[:, None], columns] * _stripes(extra, depth)
     return rounded(pixels + np.float32(severity) * (samples[down[:, None], across] - pixels))
 
 
