@@ -23,6 +23,7 @@ _BLOCK = 8
     Parameter("fraction", 0.8, "Part of the blocks that is damaged, drawn", 0, 1, 0.01),
     tag="dct",
     measured_by="blockiness",
+    codecs=("scipy",),
 )
 def dct_bend(
     image: Image.Image,

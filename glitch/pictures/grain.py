@@ -15,6 +15,7 @@ from .pixels import rounded
     Parameter("shot", 0.0, "Part of the noise that grows with the light, like counted photons", 0, 1, 0.01),
     tag="grain",
     measured_by="noise",
+    codecs=("scipy",),
 )
 def grain(
     image: Image.Image,

@@ -27,6 +27,7 @@ _TAPES = {"SP": (126.0, 16.9), "LP": (100.0, 15.8), "EP": (74.0, 14.7)}
     Parameter("ringing", 1.0, "Ghost edges beside edges", 0, 4, 0.05),
     tag="ntsc",
     measured_by="distance",
+    codecs=("scipy",),
 )
 def composite_video(
     image: Image.Image,
@@ -72,6 +73,7 @@ def composite_video(
     Parameter("sharpening", 1.5, "How much the player exaggerates edges", 0, 8, 0.1),
     tag="vhs",
     measured_by="chroma_noise",
+    codecs=("scipy",),
 )
 def vhs_tape(
     image: Image.Image,
