@@ -27,7 +27,7 @@ class PlotSettings:
     """width, height: pixels of the picture. smoothing: weight of the past in the moving average, 0 (none) to 0.999.
 
     log_x, log_y: logarithmic axes; y is the loss's and the gradient norm's axis. loss_max: upper end of the loss axis,
-    so that two plots compare; 0 finds it.
+    so that two plots compare; 0 finds it. x_title: what the lines' "step" is; whole_x: it is a whole number.
     """
 
     width: int = 1200
@@ -36,6 +36,8 @@ class PlotSettings:
     log_x: bool = False
     log_y: bool = False
     loss_max: float = 0.0
+    x_title: str = "step"
+    whole_x: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,27 @@ def plot_metrics(
 
     Quantities that no run recorded get no panel. Raises ValueError when there is nothing to draw at all.
     """
-    panels = [panel for panel in PANELS if any(_points(lines, panel.key, settings) for _, lines in runs)]
+    names = [_legend_text(name, lines) for name, lines in runs]
+    return plot_panels(runs, names, PANELS, settings, typeface)
+
+
+def plot_panels(
+    runs: Sequence[tuple[str, Sequence[dict[str, Any]]]],
+    legend: Sequence[str],
+    wanted: Sequence[Panel],
+    settings: PlotSettings,
+    typeface: TypeFace = default_typeface,
+) -> Image.Image:
+    """Return an RGB picture of any quantities of lines that each have a "step"; one curve and legend text per run.
+
+    Quantities that no line has get no panel. Raises ValueError when there is nothing to draw at all.
+    """
+    panels = [panel for panel in wanted if any(_points(lines, panel.key, settings) for _, lines in runs)]
     if not panels:
         names = [name for name, _ in runs]
         raise ValueError(f"run: got {names} without a recorded step, allowed runs with one or more, train first")
     canvas = _Canvas(settings, typeface)
-    top = canvas.legend([_legend_text(name, lines) for name, lines in runs])
+    top = canvas.legend(legend)
     for panel, (upper, lower) in zip(panels, _rows(panels, top, settings.height, canvas.unit), strict=True):
         canvas.panel(panel, runs, upper, lower)
     return canvas.finished()
@@ -169,7 +186,7 @@ class _Canvas:
         """Draw one pair of axes with the curves of every run that recorded the quantity."""
         points = [_points(lines, panel.key, self.settings) for _, lines in runs]
         steps = [point[0] for run in points for point in run]
-        x = scale_for(steps, self.settings.log_x, self.left, self.right, whole=True)
+        x = scale_for(steps, self.settings.log_x, self.left, self.right, whole=self.settings.whole_x)
         values = [point[1] for run in points for point in run]
         fixed = self.settings.loss_max if panel.key == "loss" else 0.0
         y = scale_for(values, _log(panel.key, self.settings), lower, upper, highest=fixed)
@@ -189,7 +206,7 @@ class _Canvas:
         if panel.smoothed and self.settings.smoothing:
             title += f"  (bold: moving average, {self.settings.smoothing:g})"
         self.text((self.left, upper - self.unit * 0.5), title, "ls")
-        self.text((self.right, upper - self.unit * 0.5), "step", "rs", FADED)
+        self.text((self.right, upper - self.unit * 0.5), self.settings.x_title, "rs", FADED)
         for value, label in y.ticks():
             height = y.place(value)
             self.line([(self.left, height), (self.right, height)], GRID, 1)
