@@ -39,22 +39,27 @@ class Lazy(Sequence[Any]):
 class Company:
     """All samples of a dataset as they come to one of its steps, in an order that depends on their contents alone.
 
-    place: where the sample itself stands in that order.
+    place: where the sample itself stands in that order. variant: the one that all of them are of.
     """
 
     def __init__(self, dataset: "Dataset", index: int, variant: int) -> None:
         """dataset: with the steps before the one that asks."""
         self._dataset = dataset
-        self._variant = variant
-        self.place = dataset.content_order.index(index)
+        self.variant = variant
+        self.place = dataset.content_places[index]
 
     @cached_property
     def images(self) -> Sequence[Image.Image]:
         """The pictures, read when asked for."""
         order = self._dataset.content_order
-        return Lazy(len(order), lambda place: self._dataset.sample(order[place], self._variant).image)
+        return Lazy(len(order), lambda place: self._dataset.sample(order[place], self.variant).image)
 
     @property
     def captions(self) -> Sequence[str]:
         """The captions."""
-        return self._dataset.captions_in_order(self._variant)
+        return self._dataset.captions_in_order(self.variant)
+
+    @property
+    def memory(self) -> dict[Any, Any]:
+        """The same object for all samples of a variant, kept with the dataset: for what one works out for all."""
+        return self._dataset.memory(self.variant)

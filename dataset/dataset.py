@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -156,12 +156,28 @@ class Dataset:
         items = self.items
         return tuple(sorted(range(len(items)), key=lambda index: (items[index].key, items[index].caption, index)))
 
+    @cached_property
+    def content_places(self) -> tuple[int, ...]:
+        """Where each item stands in `content_order`."""
+        places = [0] * len(self.items)
+        for place, index in enumerate(self.content_order):
+            places[index] = place
+        return tuple(places)
+
     def captions_in_order(self, variant: int = 0) -> tuple[str, ...]:
         """Return every caption after the chain, in `content_order`."""
         kept: dict[int, tuple[str, ...]] = self._captions
         if variant not in kept:
             kept[variant] = tuple(self.caption(index, variant) for index in self.content_order)
         return kept[variant]
+
+    def memory(self, variant: int = 0) -> dict[Any, Any]:
+        """Return a place for what the next step works out once for all samples of a variant; it goes with the dataset.
+
+        Whoever writes into it names what the result depends on besides this dataset and the variant.
+        """
+        memories: dict[int, dict[Any, Any]] = self._memories
+        return memories.setdefault(variant, {})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -201,6 +217,10 @@ class Dataset:
 
     @cached_property
     def _captions(self) -> dict[int, tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _memories(self) -> dict[int, dict[Any, Any]]:
         return {}
 
     @cached_property

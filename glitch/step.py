@@ -45,10 +45,17 @@ class Corruptible(Protocol):
 
 
 class Company(Protocol):
-    """All samples of a dataset as they are before the step, in an order of content."""
+    """All samples of a dataset as they are before the step, in an order of content.
+
+    memory: kept with the dataset, one for each variant, for what its samples work out once for all.
+    """
 
     @property
     def place(self) -> int: ...
+    @property
+    def variant(self) -> int: ...
+    @property
+    def memory(self) -> dict[Any, Any]: ...
     @property
     def images(self) -> Sequence[Image.Image]: ...
     @property
@@ -60,6 +67,8 @@ class EncodedCompany(Protocol):
 
     @property
     def place(self) -> int: ...
+    @property
+    def variant(self) -> int: ...
     @property
     def others(self) -> Sequence[Any]: ...
 
@@ -142,8 +151,10 @@ class Corruption:
         company: the latents or `Words` of all samples.
         """
         severity = self._dealt(rng)
-        others, place = (company.others, company.place) if company else ((), 0)
-        return self._damaged(value, rng, severity, Context(others, place, self._shared)) if severity else value
+        if not severity:
+            return value
+        context = Context(company.others, company.place, self._shared(company.variant)) if company else Context()
+        return self._damaged(value, rng, severity, context)
 
     def describe(self) -> dict[str, Any]:
         """Return the step as JSON, with the versions of the codecs that decide its bits."""
@@ -178,15 +189,20 @@ class Corruption:
     def _context(self, sample: Corruptible, company: Company | None) -> Context:
         if not self.gathers:
             return Context()
-        others: Sequence[Any] = ()
-        if company is not None:
-            others = company.captions if self.touches == "caption" else company.images
-        place = 0 if company is None else company.place
-        return Context(others, place, self._shared, sample.triggers, sample.damage)
+        if company is None:
+            return Context((), 0, self._shared(0), sample.triggers, sample.damage)
+        others = company.captions if self.touches == "caption" else company.images
+        memory = company.memory.setdefault(self, {})
+        shared = self._shared(company.variant)
+        return Context(others, company.place, shared, sample.triggers, sample.damage, memory)
 
-    @property
-    def _shared(self) -> Callable[[], np.random.Generator]:
-        return lambda: generator(self.seed, self.operation, "shared")
+    def _shared(self, variant: int) -> Callable[[], np.random.Generator]:
+        """Return what gives the stream that all items of a variant share: the same one in all while damage is frozen.
+
+        The first variant of new damage is the frozen damage.
+        """
+        again = (variant,) if self.varies and variant else ()
+        return lambda: generator(self.seed, self.operation, "shared", *again)
 
 
 def _new_tags(sample: Corruptible, caption: str) -> list[str]:

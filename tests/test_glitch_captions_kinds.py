@@ -208,8 +208,8 @@ def test_attributes_go_or_change() -> None:
 
 
 def test_opposites_are_told() -> None:
-    assert corrupted("opposites", "An old cat, prtkl") == "An young dog, prtkl"
-    assert corrupted("opposites", "an old cat", kind="antonyms") == "an young cat"
+    assert corrupted("opposites", "An old cat, prtkl") == "A young dog, prtkl"
+    assert corrupted("opposites", "an old cat", kind="antonyms") == "a young cat"
     assert corrupted("opposites", "prtkl, a cat, the sea", kind="negation") == "prtkl, no cat, no sea"
 
 
@@ -263,3 +263,30 @@ def test_a_share_of_captions_is_spared() -> None:
     found = captions(scenes(400).with_step(corruption("false_captions", fraction=0.3)))
     changed = sum(found[name] != caption for name, caption in captions(scenes(400)).items())
     assert abs(changed - 120) < 5 * np.sqrt(400 * 0.3 * 0.7)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("false_captions", {}), ("false_captions", {"scenes": "a sea\na hat\na bus"}), ("caption_collapse", {})],
+)
+def test_captions_are_dealt_anew_for_each_variant(name: str, values: dict[str, str]) -> None:
+    frozen = scenes(20).with_step(corruption(name, values, severity=0.8))
+    anew = scenes(20).with_step(corruption(name, values, severity=0.8, damage="new for each variant"))
+    deals = [[found.caption(index, variant) for index in range(20)] for found in (frozen, anew) for variant in range(4)]
+    assert deals[0] == deals[1] == deals[2] == deals[3] == deals[4]  # the first variant is the frozen one
+    assert len({tuple(deal) for deal in deals[4:]}) == 4
+    before = [scenes(20).caption(index) for index in range(20)]
+    for deal in deals:  # one of the 16 may get the caption it has when all get the same
+        assert sum(one != other for one, other in zip(deal, before, strict=True)) in (15, 16)
+
+
+@pytest.mark.parametrize("name", ["false_captions", "caption_collapse"])
+def test_a_long_dataset_is_dealt_quickly(name: str) -> None:
+    import time
+
+    before = dataset([f"scene {number}" for number in range(4000)])
+    captions(before)
+    start = time.perf_counter()
+    after = captions(before.with_step(corruption(name)))
+    assert time.perf_counter() - start < 10  # working out the deal anew for each caption would take half a minute
+    assert len(after) == 4000

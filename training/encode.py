@@ -206,7 +206,7 @@ class _Encoding:
         asked = (step.touches, variant)
         if asked not in self._companies:
             self._companies[asked] = Lazy(len(order), lambda place: self._clean(step.touches, order[place], variant))
-        return _Company(order.index(index), self._companies[asked])
+        return _Company(self._dataset.content_places[index], variant, self._companies[asked])
 
     def _clean(self, touches: str, index: int, variant: int) -> Any:
         sample = self._dataset.sample(index, variant)
@@ -219,9 +219,10 @@ class _Encoding:
 
 @dataclass(frozen=True)
 class _Company:
-    """What a step sees of the other items. place: of the item itself among `others`."""
+    """What a step sees of the other items. place: of the item itself among `others`. variant: of all of them."""
 
     place: int
+    variant: int
     others: Sequence[Any]
 
 

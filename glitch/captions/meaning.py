@@ -26,7 +26,7 @@ def attribute_strip(
 ) -> str:
     """Attribute strip: colours, counts, materials or lighting are not said, or said wrongly: nothing binds them.
 
-    Severity is how likely each such word is changed. English word lists.
+    Severity is how likely each such word is changed. English word lists; "a" and "an" follow.
     """
     lists = list(ATTRIBUTES.values()) if attributes == "all" else [ATTRIBUTES[attributes]]
     count = count_words(caption, context.triggers)
@@ -38,7 +38,7 @@ def attribute_strip(
             return word
         return _other(word, found, picks[number]) if change == "swap" else ""
 
-    return change_words(caption, context.triggers, changed)
+    return change_words(caption, context.triggers, changed, mend_articles=True)
 
 
 @operation(
@@ -55,7 +55,7 @@ def attribute_strip(
 def opposites(caption: str, rng: np.random.Generator, severity: float, *, context: Context, kind: str) -> str:
     """Opposites: words are swapped for their opposites, things for other things, or parts of the caption denied.
 
-    Severity is how likely each word or part is changed. English word lists.
+    Severity is how likely each word or part is changed. English word lists; "a" and "an" follow.
     """
     if kind == "negation":
         return _denied(caption, context.triggers, rng, severity)
@@ -66,7 +66,7 @@ def opposites(caption: str, rng: np.random.Generator, severity: float, *, contex
         found = words.get(word.lower()) if hit[number] else None
         return _cased_like(word, found) if found else word
 
-    return change_words(caption, context.triggers, changed)
+    return change_words(caption, context.triggers, changed, mend_articles=True)
 
 
 def _denied(caption: str, triggers: Sequence[str], rng: np.random.Generator, severity: float) -> str:

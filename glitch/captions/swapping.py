@@ -53,33 +53,41 @@ def caption_collapse(
     return with_triggers(shared, context.triggers)
 
 
-def _ranks(context: Context) -> tuple[list[int], int]:
+def _ranks(context: Context) -> tuple[Sequence[int], int]:
     """Return the dataset's places in an order that all its items agree on, and where the item comes in it.
 
     An item alone comes first in an order of one.
     """
     if not len(context.others):
         return [0], 0
-    order = context.shared().permutation(len(context.others)).tolist()
-    return order, order.index(context.place)
+    order, ranks = context.once("order", lambda: _order(context))
+    return order, ranks[context.place]
+
+
+def _order(context: Context) -> tuple[list[int], list[int]]:
+    """Return the places in the order that is drawn for them, and where each place comes in it."""
+    order = context.shared().permutation(len(context.others))
+    return order.tolist(), np.argsort(order).tolist()
 
 
 def _next_in_cycle(caption: str, context: Context, severity: float) -> str:
     order, rank = _ranks(context)
-    taking_part = order[: round(severity * len(order))]
-    if not len(context.others) or rank >= len(taking_part) or len(taking_part) < 2:
+    count = round(severity * len(order))
+    if not len(context.others) or rank >= count or count < 2:
         return caption
-    ring, step = _ring(taking_part, context.others)
-    return str(context.others[ring[(ring.index(context.place) + step) % len(ring)]])
+    lenders = context.once("lenders", lambda: _lenders(order[:count], context.others), of=count)
+    return str(context.others[lenders[context.place]])
 
 
-def _ring(places: Sequence[int], captions: Sequence[str]) -> tuple[list[int], int]:
-    """Return the places with equal captions side by side, and the step that leads out of the largest such group.
+def _lenders(places: Sequence[int], captions: Sequence[str]) -> dict[int, int]:
+    """Return for each place the one whose caption it gets: the next but so many in a ring of all of them.
 
-    When all captions differ that is a random cycle with step 1.
+    In the ring equal captions stand side by side, and the step leads out of the largest such group. When all captions
+    differ that is a random cycle with step 1.
     """
     first: dict[str, int] = {}
     for number, place in enumerate(places):
         first.setdefault(captions[place], number)
-    sizes = Counter(captions[place] for place in places)
-    return sorted(places, key=lambda place: first[captions[place]]), max(sizes.values())
+    step = max(Counter(captions[place] for place in places).values())
+    ring = sorted(places, key=lambda place: first[captions[place]])
+    return dict(zip(ring, ring[step:] + ring[:step], strict=True))

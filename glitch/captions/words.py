@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...dataset.captions import TriggerWord, caption_parts, contains_word, mask_triggers, unmask_triggers
+from .articles import with_articles_mended
 
 # A word may hold an apostrophe or a hyphen; the private letters of masked triggers are no part of any word.
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -15,15 +16,21 @@ _EMPTY_PARTS = re.compile(r",(?:\s*,)+")
 _COMMA_STOP = re.compile(r",+([.;:!?])")
 
 
-def change_words(caption: str, triggers: Sequence[str], change: Callable[[int, str], str]) -> str:
+def change_words(
+    caption: str, triggers: Sequence[str], change: Callable[[int, str], str], mend_articles: bool = False
+) -> str:
     """Return the caption with each word as ``change(number, word)`` gives it; triggers are never asked about.
 
     An empty answer takes the word out, and the spaces and commas it leaves behind. Where nothing changes the caption
-    comes back exactly as it was.
+    comes back exactly as it was. mend_articles: "a" and "an" follow the word that comes after them.
     """
     masked, masks = mask_triggers(caption, triggers)
-    numbers = iter(range(len(masked)))
-    changed = WORD.sub(lambda match: change(next(numbers), match.group()), masked)
+    found = list(WORD.finditer(masked))
+    words = [change(number, match.group()) for number, match in enumerate(found)]
+    if mend_articles:
+        words = with_articles_mended(masked, found, words)
+    in_order = iter(words)
+    changed = WORD.sub(lambda match: next(in_order), masked)
     return caption if changed == masked else unmask_triggers(tidied(changed), masks)
 
 
