@@ -100,11 +100,9 @@ def test_colour_leaks_into_brightness_as_dots_of_the_carrier(carrier: float) -> 
     luma = to_yiq(
         Image.fromarray(apply("composite_video", flat("teal"), crosstalk=0.5, carrier=carrier).astype(np.uint8))
     )[0]
-    spectrum = np.abs(np.fft.fft2(luma - luma.mean()))[:120, :120]
-    peak = np.abs(np.fft.fft2(luma - luma.mean()))
-    row, column = np.unravel_index(peak.argmax(), peak.shape)
+    spectrum = np.abs(np.fft.fft2(luma - luma.mean()))
+    row, column = np.unravel_index(spectrum.argmax(), spectrum.shape)
     assert row == 120 and min(column, 240 - column) == 240 / carrier  # every line in the opposite phase
-    assert spectrum.max() < peak.max()
 
 
 def test_fine_stripes_make_rainbows() -> None:
