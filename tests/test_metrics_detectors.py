@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from glitch_lora.metrics.blocks import block_seams, blockiness, mosaic
 from glitch_lora.metrics.channels import misregistration
+from glitch_lora.metrics.drawing import dead_area
+from glitch_lora.metrics.lattice import spectral_peak
 from glitch_lora.metrics.lines import (
     border,
     line_index,
@@ -221,3 +223,42 @@ def test_a_border_is_the_share_it_takes(picture):
     assert border(framed) == pytest.approx(100 * (1 - 0.625 * 0.5), abs=2.5)
     assert border(picture) < 2.5
     assert border(np.full_like(picture, 7)) == 100
+
+
+# Lattices and lost parts
+
+
+def waved(picture: np.ndarray, down: float, across: float, height: float = 8) -> np.ndarray:
+    """Return the picture with a wave of so many cycles a pixel."""
+    rows, columns = np.indices(picture.shape[:2])
+    wave = height * np.sin(2 * np.pi * (down * rows + across * columns))
+    return (picture + wave[..., None]).clip(0, 255).astype(np.uint8)
+
+
+@BOTH
+def test_a_wave_of_any_direction_is_a_peak(picture):
+    for down, across in ((0.25, 0.25), (0.37, -0.2), (0.15, 0.4)):
+        height = 8 if len(picture) == 512 else 20
+        assert spectral_peak(waved(picture, down, across, height)) > spectral_peak(picture) + 4
+
+
+def test_a_peak_is_as_high_as_the_wave_is_strong():
+    """Ten times the amplitude is 20 dB, of which the 9 frequencies of the Hann window's lobe add 9/81 to the mean."""
+    noisy = (source().normal(128, 3, (256, 256, 1)) + np.zeros(3)).astype(np.uint8)
+    weak, strong = (spectral_peak(waved(noisy, 0.25, 0.3125, height)) for height in (2, 20))
+    assert strong - weak == pytest.approx(20 * (1 - 9 / 81), abs=1)
+
+
+@BOTH
+def test_a_peak_is_not_seen_in_other_damage(picture):
+    others = (blurred, grainy, row_sorted, lambda one: jpeg(one, 10), lambda one: torn(one, 12)[0], lambda one: one)
+    assert max(spectral_peak(other(picture)) for other in others) < 18
+
+
+@BOTH
+def test_dead_area_is_the_share_of_holes(picture):
+    holed, side = picture.copy(), len(picture)
+    holed[: side // 2, : side // 2] = (12, 200, 7)
+    assert dead_area(holed) == pytest.approx(25 + 0.75 * dead_area(picture), abs=6)
+    assert dead_area(grainy(holed)) < 0.5
+    assert dead_area(np.full_like(picture, 9)) == 100
