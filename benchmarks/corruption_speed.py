@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -132,12 +133,10 @@ def _catalogue(picture: Any, rounds: int) -> bool:
     from glitch_lora.glitch.registry import all_operations
 
     megapixels = SIDE * SIDE / 1e6
-    times = {
-        operation.name: 1000
-        * _seconds(lambda operation=operation: operation.apply(picture, generator(1)), max(1, rounds // 2))
-        / megapixels
-        for operation in all_operations()
-    }
+    times = {}
+    for operation in all_operations():
+        taken = _seconds(partial(operation.apply, picture, generator(1)), max(1, rounds // 2))
+        times[operation.name] = 1000 * taken / megapixels
     print("\n| operation | ms per megapixel |\n|---|---|")
     for name, taken in sorted(times.items(), key=lambda pair: -pair[1]):
         print(f"| {name} | {taken:.0f} |")

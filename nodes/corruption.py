@@ -9,7 +9,7 @@ from PIL import Image
 from ..dataset.derived import with_copies
 from ..dataset.report import describe_dataset
 from ..glitch.batch import KeyedBy, corrupted_pictures
-from ..glitch.registry import Operation, all_operations, find_operation
+from ..glitch.registry import Operation, Subject, all_operations, find_operation
 from ..glitch.step import Damage, corruption
 from ..host.choices import require_choice
 from ..host.damage import changed_batch
@@ -19,7 +19,8 @@ from .sockets import DatasetSocket
 
 
 def _dataset_operations() -> list[Operation]:
-    return [*all_operations("pictures"), *all_operations("latents"), *all_operations("conditioning")]
+    subjects: tuple[Subject, ...] = ("pictures", "latents", "conditioning", "sizes")
+    return [operation for subject in subjects for operation in all_operations(subject)]
 
 
 class GlitchCorruptDataset(io.ComfyNode):
