@@ -31,7 +31,7 @@ _UPRIGHT = {  # EXIF orientation: what undoes it
 # EPS starts Ghostscript, an outside program; the others are recognised by Pillow but never decoded.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Their decoders hold the picture several times over.
-_MAX_PIXELS_OF = dict.fromkeys(("WEBP", "AVIF", "GIF", "JPEG2000"), 40_000_000)
+_MAX_PIXELS_OF = dict.fromkeys(("WEBP", "AVIF", "GIF", "JPEG2000"), 30_000_000)
 _BAND_PIXELS = 4_000_000  # converted at a time: a conversion makes several copies
 _STRICTNESS = threading.Lock()
 _strict_readers = 0

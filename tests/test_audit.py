@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from glitch_lora.dataset.audit import Audit, audit
 from glitch_lora.dataset.audit_captions import caption_findings, has_colour
 from glitch_lora.dataset.audit_colours import append_colours, colour_name, main_colours
+from glitch_lora.dataset.audit_copies import copies
 from glitch_lora.dataset.audit_facts import Facts, examine, examine_all
 from glitch_lora.dataset.audit_finding import KINDS
 from glitch_lora.dataset.audit_jpeg import missing_steps, table_quality
@@ -275,3 +277,14 @@ def test_table_and_sheet(tmp_path: Path) -> None:
     (page,) = audit_sheets(found, columns=3, cell=96)
     assert page.getpixel((12, 12)) == (239, 68, 68), "the flagged picture comes first, in red"
     assert page.getpixel((12 + 108, 12 + 4)) == (24, 24, 27), "the others have no frame"
+
+
+def test_thousands_of_pictures_are_compared_in_seconds() -> None:
+    """Three thousand frames of one film: every pair is a copy."""
+    rng = np.random.default_rng(0)
+    bits, thumb = rng.random(64) < 0.5, rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    facts = [Facts((512, 512), "RGB", False, None, 1, 1, 0.4, 10, 240, (bits, ~bits), thumb) for _ in range(3000)]
+    started = time.process_time()
+    found = copies([str(number) for number in range(3000)], facts, lambda index: (-index,))
+    assert len(found) == 2999 and {copy.of for copy in found} == {0}
+    assert time.process_time() - started < 10
