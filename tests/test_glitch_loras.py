@@ -263,6 +263,14 @@ def test_other_adapters_are_passed_on_and_named() -> None:
         bend_lora({"a.lokr_w1": torch.ones(2, 2)}, "lora_noise", {})
 
 
+def test_a_lora_that_is_broken_already_is_named() -> None:
+    lora = random_lora(PLACES[:2], 8, 8, 2)
+    lora[f"{PLACES[1]}.lora_up.weight"][0, 0] = torch.nan
+    with pytest.raises(ValueError, match=rf"got numbers in {PLACES[1]} that are not finite"):
+        bend_lora(lora, "lora_spectrum", {})
+    bend_lora(lora, "lora_spectrum", {}, only_blocks="input 0")
+
+
 def test_operations_on_pictures_are_refused() -> None:
     with pytest.raises(ValueError, match="operation: got 'jpeg_recompression', allowed operations on loras"):
         bend_lora(random_lora(PLACES[:1], 4, 4, 1), "jpeg_recompression", {})

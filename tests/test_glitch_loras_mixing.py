@@ -189,6 +189,14 @@ def test_every_transplanted_key_is_one_that_comfyui_applies(models: Any, source:
     assert model.patches == {}
 
 
+def test_flat_convolutions_of_comfyuis_trainer_are_at_home_too(models: Any) -> None:
+    lora = family_lora(models["sd15"])
+    flat = {key: tensor if key.endswith("alpha") else tensor.flatten(1) for key, tensor in lora.items()}
+    result = transplant_lora(flat, Target(*lora_targets(models["sd15"])))
+    assert result.report.startswith("Applied 117 of 117 layers: 117 exact")
+    assert all(result.tensors[key] is flat[key] for key in flat)
+
+
 def test_without_forcing_none_fits_and_that_is_said(models: Any) -> None:
     result = transplant_lora(family_lora(models["flux"]), Target(*lora_targets(models["sd15"])), fit="exact only")
     assert result.tensors == {} and result.report.startswith("Applied 0 of 30 layers: 0 exact")

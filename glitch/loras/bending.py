@@ -45,12 +45,20 @@ def bend_lora(
     picked = {name: layer for name, layer in lora.layers.items() if chosen(name, only_blocks)}
     if not picked:
         raise ValueError(_nothing_to_bend(lora, only_blocks))
+    _check_finite(picked)
     bent = dict(found.apply(picked, generator(seed, operation, "lora"), severity, **dict(parameters)))
     if norm_match and severity:
         bent = {name: _matched(layer, picked[name]) for name, layer in bent.items()}
     head = f"{operation} at severity {severity:g}, seed {seed}{', norms matched' if norm_match else ''}."
     report = "\n".join([head, change_report(picked, bent, len(lora.layers)), lora.others_report()]).strip()
     return BentLora(lora.written(lora.layers | bent), report)
+
+
+def _check_finite(layers: Mapping[str, Layer]) -> None:
+    for name, layer in layers.items():
+        if not (layer.up.float().isfinite().all() and layer.down.float().isfinite().all()):
+            allowed = "allowed finite ones, leave it out with only_blocks or use an earlier checkpoint"
+            raise ValueError(f"lora: got numbers in {name} that are not finite, {allowed}")
 
 
 def _nothing_to_bend(lora: Lora, only_blocks: str) -> str:

@@ -62,7 +62,7 @@ class Layer:
         return replace(self, up=_cast(self.up.detach().double() * factor, self.up.dtype))
 
     def delta(self) -> Tensor:
-        """Return the product with its scale, float64 in the shape of the weight: the only place where it is whole."""
+        """Return the product with its scale, whole: float64 in the shape of the weight."""
         up, down = self.factors()
         return (self.scale * (up @ down)).reshape(self.shape)
 

@@ -22,7 +22,7 @@ def _factors(layer: Layer, change: Callable[[Tensor], Tensor]) -> Layer:
 
 @operation(
     "numbers",
-    Parameter("amount", 0.5, "standard deviation, in units of each factor's own", 0.0, 4.0, 0.05),
+    Parameter("amount", 1.5, "standard deviation, in units of each factor's own", 0.0, 4.0, 0.05),
     Parameter("density", 1.0, "the part of the numbers that gets any", 0.0, 1.0, 0.01),
     subject="loras",
 )
@@ -64,8 +64,8 @@ def lora_quantize(
 
 @operation(
     "numbers",
-    Parameter("probability", 0.05, "how likely a number is hit", 0.0, 1.0, 0.005),
-    Parameter("bit", 13, "of a half-precision number: 15 is the sign, 14 (mostly undone) to 10 the size", 0, 15),
+    Parameter("probability", 0.1, "how likely a number is hit", 0.0, 1.0, 0.005),
+    Parameter("bit", 12, "of a half-precision number: 15 is the sign, 14 (mostly undone) to 10 the size", 0, 15),
     Parameter("limit", 4.0, "flips are undone that give more than this times the factor's largest number", 1.0, 64.0),
     subject="loras",
 )
@@ -142,7 +142,8 @@ def lora_prune(
         up, down = layer.factors()
         if where == "product":
             start = normal(own, down.shape[1], min(layer.rank + _OVERSAMPLING, *up.shape[:1], down.shape[1]))
-            return layer.with_factors(*low_rank(pruned(up @ down, own), layer.rank, start))
+            whole = up.float() @ down.float()  # one layer at a time, in half the memory
+            return layer.with_factors(*low_rank(pruned(whole, own), layer.rank, start.float()))
         one = what == "random numbers"
         return layer.with_factors(pruned(up, own), down if one else pruned(down, own))
 

@@ -24,8 +24,8 @@ def normal(rng: np.random.Generator, *shape: int) -> Tensor:
 
 
 def uniform(rng: np.random.Generator, *shape: int) -> Tensor:
-    """Return numbers in [0, 1), float64."""
-    return torch.from_numpy(rng.random(shape))
+    """Return numbers in [0, 1), float32."""
+    return torch.from_numpy(rng.random(shape, dtype=np.float32))
 
 
 def order(rng: np.random.Generator, count: int) -> Tensor:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 import torch
@@ -56,7 +57,7 @@ def transplant_lora(
     waiting: dict[str, Layer] = {}
     for name, layer in lora.layers.items():
         home = target.known.get(name)
-        if home is not None and target.shapes[home] == layer.shape and home not in taken:
+        if home is not None and home not in taken and _same(layer.shape, target.shapes[home]):
             written |= lora.written({name: layer}, others=False)
             taken.add(home)
             count.exact += 1
@@ -70,6 +71,11 @@ def transplant_lora(
         _tally(waiting, homes, target, count)
         written |= _written(waiting, homes, target, fit, keep_norm)
     return BentLora(written, _report(count, len(lora.layers), lora.others_report()))
+
+
+def _same(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Say whether a product fits a weight as it is; ComfyUI's trainer writes convolutions flat, [out, in * kernel]."""
+    return shape == wanted or shape == (wanted[0], prod(wanted[1:]))
 
 
 def _matched(sources: Sequence[Slot], free: Sequence[Slot]) -> dict[Slot, Slot]:
