@@ -104,7 +104,7 @@ class Operation:
 
         severity: 0 (an exact copy) to 1 (the parameters as given). rng: the item's own stream. Raises ValueError.
         """
-        values = self.checked(parameters)
+        values, severity = self.checked(parameters), float(severity)
         if not 0 <= severity <= 1:
             raise ValueError(f"severity: got {severity}, allowed 0 to 1, change it")
         more = {"context": context or Context()} if self.wants_context else {}

@@ -36,7 +36,7 @@ def webp_compression(
     Severity moves the quality from 100 to `quality` and the coded size from 1 to `coded_size`, both logarithmically.
     Raises RuntimeError when this Pillow has no WebP; so do the two below.
     """
-    return _coded(image, "WEBP", coded_size**severity, quality=_quality_at(severity, quality), method=2)
+    return _coded(image, "WEBP", coded_size**severity, quality=_quality_at(severity**EAGER, quality), method=2)
 
 
 @operation(
@@ -100,4 +100,4 @@ def _demand(codec: str) -> None:
 
 
 def _quality_at(severity: float, quality: int) -> int:
-    return round(101 * ((quality + 1) / 101) ** severity**EAGER - 1)
+    return round(101 * ((quality + 1) / 101) ** severity - 1)
