@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .planes import Picture
-from .registry import Metric, all_metrics, find_metric
+from .registry import Metric, all_metrics
 
 EVERY, DETECTORS = "all", "detectors"
 
@@ -53,7 +53,10 @@ def measure_set(
 
 
 def as_table(rows: Mapping[str, Mapping[str, float]], corner: str = "metric") -> str:
-    """Return lines of text: one metric a line, one column for each of `rows`, columns aligned with spaces."""
+    """Return lines of text: one metric a line, one column for each of `rows`, columns aligned with spaces.
+
+    A name that is no metric of the catalogue stands as it is.
+    """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     head = [corner, *rows]
     body = [[_titled(name), *(figure(row.get(name)) for row in rows.values())] for name in names]
@@ -81,5 +84,7 @@ def described(metrics: Iterable[Metric]) -> dict[str, Any]:
 
 
 def _titled(name: str) -> str:
-    metric = find_metric(name)
+    metric = {one.name: one for one in all_metrics()}.get(name)
+    if metric is None:
+        return name
     return f"{metric.title} ({metric.unit})" if metric.unit else metric.title

@@ -5,6 +5,7 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
+from ..host.clip_score import clip_scores
 from ..host.images import from_tensor, to_tensor
 from ..host.progress import Progress, check_interrupt
 from ..metrics.registry import to_array
@@ -48,6 +49,16 @@ class GlitchMeasureImages(io.ComfyNode):
                     tooltip="What they are compared with, of the same size: one image for all, or one for each.",
                 ),
                 io.Combo.Input("metrics", options=list(groups()), default=DETECTORS, tooltip=_METRICS),
+                io.Clip.Input("clip", optional=True, tooltip="For CLIPScore: a CLIP text encoder, such as CLIP-L."),
+                io.ClipVision.Input(
+                    "clip_vision", optional=True, tooltip="For CLIPScore: the vision half of the same CLIP."
+                ),
+                io.String.Input(
+                    "texts",
+                    optional=True,
+                    force_input=True,
+                    tooltip="For CLIPScore: what the images should show, one text for all or one for each.",
+                ),
             ],
             outputs=[
                 io.String.Output("report", display_name="report", tooltip="A table: one metric a line."),
@@ -56,10 +67,20 @@ class GlitchMeasureImages(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: list[Any], metrics: list[str], compare_with: list[Any] | None = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        images: list[Any],
+        metrics: list[str],
+        compare_with: list[Any] | None = None,
+        clip: list[Any] | None = None,
+        clip_vision: list[Any] | None = None,
+        texts: list[str] | None = None,
+    ) -> io.NodeOutput:
         """Return the figures, and show the table on the node."""
         wanted = chosen(metrics[0])
         rows, whole = measure_set(_pictures(images), _pictures(compare_with or []), wanted, check_interrupt)
+        for row, score in zip(rows, clip_scores(images, clip, clip_vision, texts), strict=False):
+            row["clip_score"] = score
         columns = {f"image {number}": row for number, row in enumerate(rows, start=1)}
         report = as_table(columns | ({"all": whole} if whole else {}))
         values = json.dumps({"metrics": described(wanted), "images": rows, "set": whole})

@@ -55,6 +55,12 @@ def test_without_others_only_the_images_themselves_are_measured(server, images):
     assert values["set"] == {}
 
 
+def test_half_of_what_clipscore_needs_is_refused(server, images):
+    with pytest.raises(PromptError, match="CLIPScore: got no clip and no clip_vision, allowed all three or none"):
+        text = {"text": node("PrimitiveString", value="a cat")}
+        measured(server, images | text, texts=["text", 0], metrics="noise")
+
+
 def test_images_of_other_sizes_are_refused(server, images):
     small = {"small": node("EmptyImage", width=32, height=32, batch_size=1, color=0)}
     with pytest.raises(PromptError, match="got 96x96 and 32x32, allowed is one size"):
