@@ -88,11 +88,12 @@ def quantization_bend(
     """Bent quantisation tables: plaid and weave over the whole picture, the same wave in every block.
 
     The entries of the tables are multiplied after encoding, so that the decoder weights these waves wrongly; coarse
-    waves are drawn more often than fine ones. Severity moves the factor from 1 to `factor`, by equal ratios.
+    waves are drawn more often than fine ones. Severity moves the factor from 1 to `factor`,
+    by equal ratios where it grows.
     """
     data = bytearray(encoded(image, quality, "4:4:4"))
     drawn = [_some_waves(rng, coefficients) for _ in range(2)]
-    multiplier = factor**severity
+    multiplier = factor**severity if factor > 1 else 1 + (factor - 1) * severity
     for identity, place in _quantization_tables(bytes(data)):
         if tables == "both" or (tables == "brightness") == (identity == 0):
             for wave in drawn[identity]:
