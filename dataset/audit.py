@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from .audit_captions import caption_findings, has_colour
-from .audit_colours import AppendColours, append_colours, backgrounds, colour_name, main_colours
+from .audit_colours import AppendColours, append_colours, backgrounds, colour_name, main_colours, odd_palettes
 from .audit_copies import Copy, copies
 from .audit_facts import Facts, examine_all
 from .audit_finding import CAPTION_KINDS, KINDS, Finding
@@ -96,6 +96,7 @@ def audit(
         *_of_pictures(facts, names, smallest_side),
         *_of_copies(dataset, facts, sorted(places.values())),
         *_of_backgrounds(facts, names),
+        *_of_palettes(facts, names),
         *caption_findings(captions, names, word),
         *_of_variety(facts),
     ]
@@ -154,6 +155,14 @@ def _of_backgrounds(facts: tuple[Facts | None, ...], names: list[str]) -> Iterat
     if found.mixed:
         named = sorted({colour_name(found.colours[place]) for place in found.plain})
         yield Finding("mixed backgrounds", "", f"{len(found.plain)} are plain, in {', '.join(named[:8])}")
+
+
+def _of_palettes(facts: tuple[Facts | None, ...], names: list[str]) -> Iterator[Finding]:
+    places = [(index, fact) for index, fact in enumerate(facts) if fact is not None]
+    for place, apart in odd_palettes([fact for _, fact in places]):
+        index, fact = places[place]
+        detail = f"{', '.join(main_colours(fact.thumb))}; {apart:.1f} in Lab from the colours of all"
+        yield Finding("odd palette", names[index], detail, index)
 
 
 def _of_variety(facts: tuple[Facts | None, ...]) -> Iterator[Finding]:

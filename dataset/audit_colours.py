@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..metrics.colour import background_spread
+from ..metrics.colour import background_spread, colour_distance
 from ..metrics.planes import Picture, lab
 from .audit_facts import Facts
 from .sample import Sample
@@ -19,6 +19,7 @@ from .sample import Sample
 PLAIN = 8.0  # Lab: spread along the edges up to which a background is plain
 SAME = 12.0  # Lab: distance up to which two backgrounds are one colour
 MOST = 0.7
+SHARED = 6.0  # Lab: median distance to all colours up to which a dataset has one palette
 
 _COLOURS = {
     **{"black": "#000000", "dark grey": "#404040", "grey": "#808080", "light grey": "#c8c8c8", "white": "#ffffff"},
@@ -105,6 +106,26 @@ def palette_of(facts: Sequence[Facts]) -> list[tuple[str, float]]:
         for name, share in colour_shares(fact.thumb).items():
             total[name] = total.get(name, 0) + share / len(facts)
     return sorted(total.items(), key=lambda pair: -pair[1])
+
+
+def odd_palettes(facts: Sequence[Facts]) -> list[tuple[int, float]]:
+    """Return (place, distance in Lab) of pictures whose colours differ from those of all, if most share theirs.
+
+    The distance is `colour_distance` between the picture and an even draw from all pictures; odd is one that is 1.5 and
+    nine median deviations further away than the median. Fewer than five pictures share nothing.
+    """
+    if len(facts) < 5:
+        return []
+    thumbs = np.stack([fact.thumb[::2, ::2] for fact in facts])
+    pixels = thumbs.reshape(-1, 3)
+    places = np.linspace(0, len(pixels) - 1, thumbs[0][..., 0].size).astype(int)
+    usual = pixels[places].reshape(thumbs[0].shape)
+    apart = np.array([colour_distance(thumb, usual) for thumb in thumbs])
+    middle = float(np.median(apart))
+    if middle > SHARED:
+        return []
+    limit = middle + max(1.5, 9 * float(np.median(np.abs(apart - middle))))
+    return [(int(place), float(apart[place])) for place in np.flatnonzero(apart > limit)]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ KINDS: dict[str, Kind] = {
     "overexposed": Kind("warning", "picture", "drop it, or darken it"),
     "extreme shape": Kind("warning", "picture", "crop it by hand: framing cuts most of it away"),
     "odd background": Kind("warning", "picture", "give it the others' background, or name it in the caption"),
+    "odd palette": Kind("warning", "picture", "name its colours in the caption, or drop it"),
     "greyscale": Kind("warning", "picture", "loading makes it RGB; drop it if colour matters"),
     "CMYK": Kind("warning", "picture", "loading makes it RGB; look whether the colours are right"),
     "palette": Kind("warning", "picture", "loading makes it RGB; dither and banding stay"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from .audit import Audit
-from .audit_colours import palette_of
+from .audit_colours import backgrounds, colour_name, palette_of
 from .audit_finding import KINDS, Finding
 from .sheet import Mark, contact_sheets
 
@@ -24,7 +24,7 @@ def audit_report(audit: Audit) -> str:
     lines = [f"{len(audit.dataset)} pictures: {total}.", _trigger_line(audit)]
     for kind in KINDS:
         lines += _kind_lines(kind, [found for found in audit.findings if found.kind == kind])
-    return "\n".join([*lines, _palette_line(audit)])
+    return "\n".join([*lines, _palette_line(audit), _background_line(audit)])
 
 
 def audit_table(audit: Audit, markdown: bool = False) -> str:
@@ -87,6 +87,14 @@ def _kind_lines(kind: str, findings: Sequence[Finding]) -> list[str]:
 def _palette_line(audit: Audit) -> str:
     shares = palette_of([facts for facts in audit.facts if facts is not None])[:6]
     return "Palette: " + (", ".join(f"{name} {share:.0%}" for name, share in shares) or "none") + "."
+
+
+def _background_line(audit: Audit) -> str:
+    facts = [fact for fact in audit.facts if fact is not None]
+    found = backgrounds(facts)
+    names = Counter(colour_name(found.colours[place]) for place in found.plain)
+    shown = f": {', '.join(f'{name} {count}' for name, count in names.most_common(6))}" if names else ""
+    return f"Plain backgrounds: {len(found.plain)} of {len(facts)}{shown}."
 
 
 def _row(found: Finding) -> tuple[str, ...]:

@@ -194,6 +194,15 @@ def test_an_odd_background_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_an_odd_palette_is_named_where_the_others_share_one(tmp_path: Path) -> None:
+    for number in range(8):
+        drawing("white", "#2850d0" if number == 5 else "black", number).save(tmp_path / f"{number}.png")
+    found = audit(load_folder(tmp_path))
+    (odd,) = [one for one in found.findings if one.kind == "odd palette"]
+    assert odd.name == "5.png" and odd.detail.startswith("white, blue;")
+    assert "Plain backgrounds: 8 of 8: white 8." in audit_report(found)
+
+
 def test_backgrounds_of_many_colours_are_told_once(tmp_path: Path) -> None:
     for number, colour in enumerate(("white", "#d81e1e", "#2850d0", "#2f9e3a", "black", "#f5e02a")):
         drawing(colour, "grey", number).save(tmp_path / f"{number}.png")

@@ -14,7 +14,7 @@ from glitch_lora.dataset.fits import NativeFit
 from glitch_lora.dataset.folder import load_folder
 from glitch_lora.dataset.framing import Frame
 from glitch_lora.dataset.from_images import dataset_from_images
-from glitch_lora.dataset.sheet import contact_sheets
+from glitch_lora.dataset.sheet import Mark, contact_sheets
 from glitch_lora.glitch.step import corruption
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +138,11 @@ def test_impossible_pictures_are_refused(tmp_path: Path, image: np.ndarray, word
         dataset_from_images([image], [], tmp_path)
     with pytest.raises(ValueError, match="images: got none"):
         dataset_from_images([], [], tmp_path)
+
+
+def test_pictures_are_shown_in_a_given_order_with_marks(colours: Dataset) -> None:
+    (page,) = contact_sheets(colours, columns=3, cell=128, order=[2, 0], marks={0: Mark((1, 2, 3), "odd " * 99)})
+    assert page.width == 2 * (128 + 12) + 12
+    assert page.getpixel((12 + 64, 12 + 64)) == (0, 0, 255) and page.getpixel((12, 12)) == (24, 24, 27)
+    assert page.getpixel((12 + 140, 12)) == page.getpixel((12 + 140 + 127, 12 + 127)) == (1, 2, 3)
+    assert contact_sheets(colours, order=[]) == []

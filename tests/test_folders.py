@@ -188,3 +188,19 @@ def test_listing_many_folders_is_cheap(roots: Path) -> None:
     for _ in range(10):
         listed()
     assert (time.perf_counter() - start) / 10 < 0.1
+
+
+def test_datasets_are_saved_below_the_roots_and_nowhere_else(roots: Path) -> None:
+    from itertools import islice
+
+    from glitch_lora.host.folders import saved_dataset_places
+
+    def names(root: str, wish: str) -> list[str]:
+        return [path.relative_to(roots).as_posix() for path in islice(saved_dataset_places(root, wish), 2)]
+
+    assert names("output", "cats") == ["output/cats", "output/cats-2"]
+    assert names("datasets", "../a.png") == ["datasets/a-png", "datasets/a-png-2"]
+    assert names("output", "glitch_lora") == ["output/glitch_lora-2", "output/glitch_lora-3"]
+    assert names("output", "CON") == ["output/dataset-CON", "output/dataset-CON-2"]
+    with pytest.raises(ValueError, match="place: got 'input', allowed"):
+        names("input", "cats")
