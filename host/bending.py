@@ -21,6 +21,7 @@ AttentionKind = Literal["self", "cross", "both"]
 Bend = Callable[[Tensor, str], Tensor]
 
 _KEY = "glitch_lora.bend"
+_ANY_SIGMA = 1e8  # ComfyUI calls the beginning of sampling 999999999.9
 # Norms of queries and keys work on heads, not on features.
 _OF_HEADS = re.compile(r"(?:^|[._])(?:query|key|q|k)_norm")
 
@@ -34,7 +35,8 @@ class _Window:
 
     def holds(self, options: dict[str, Any]) -> bool:
         sigmas = options.get("sigmas")
-        return sigmas is None or self.end <= float(sigmas.max()) <= self.start
+        always = self.end <= 0 and self.start > _ANY_SIGMA  # asking a graphics card for a number makes it wait
+        return sigmas is None or always or self.end <= float(sigmas.max()) <= self.start
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ class _OutputBend:
     window: _Window
 
     def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        given = (*args, kwargs.get("transformer_options"))
-        options = next((one for one in given if isinstance(one, dict) and "wrappers" in one), {})
+        options = _options(args, kwargs)
         if not self.window.holds(options):
             return executor(*args, **kwargs)
         grid = _grid(args[0].shape, getattr(executor.class_obj, "patch_size", 1))
@@ -90,6 +91,18 @@ class _OutputBend:
                 norm = type(module).__name__.endswith("Norm") and not list(module.children())
                 if norm and not _OF_HEADS.search(name):
                     yield f"{path}.{name}", module
+
+
+def _options(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the transformer options among the arguments of a network's forward."""
+    given = (*args, kwargs.get("transformer_options"))
+    return next((one for one in given if isinstance(one, dict) and "wrappers" in one), {})
+
+
+def _note_shape(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """Wrap a network's forward so that its attention can tell the latent's shape, as a UNet does by itself."""
+    _options(args, kwargs)["original_shape"] = list(args[0].shape)
+    return executor(*args, **kwargs)
 
 
 def _grid(shape: torch.Size, patch: Any) -> _Grid | None:
@@ -195,7 +208,7 @@ def _joint(x: Tensor, kind: AttentionKind, bend: Bend, place: str, options: dict
         return bend(x, place)
     if kind == "cross":
         return torch.cat((bend(x[:, :text], place), x[:, text:]), 1)
-    return torch.cat((x[:, :text], bend(x[:, text:], place)), 1)
+    return torch.cat((x[:, :text], _on_grid(x[:, text:], bend, place, options)), 1)
 
 
 def bend_model(
@@ -234,11 +247,15 @@ def bend_model(
 def _add_attention(
     clone: Any, part: AttentionPart, kind: AttentionKind, blocks: tuple[str, ...], bend: Bend, window: _Window
 ) -> None:
+    from comfy.patcher_extension import WrappersMP
+
     network = clone.get_model_object("diffusion_model")
     joint = hasattr(network, "double_blocks")
     if not joint and not hasattr(network, "input_blocks"):
         name = type(network).__name__
         raise ValueError(f"site: got attention of a {name}, allowed for UNets and FLUX, choose block or norm output")
+    if joint:
+        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, _KEY, _note_shape)
     make = _ResultBend if part == "output" else _InputsBend
     words = {"self": ("attn1",), "cross": ("attn2",), "both": ("attn1", "attn2")}[kind] if not joint else ("attn1",)
     for word in words:

@@ -216,6 +216,20 @@ def test_shuffled_values_are_a_shuffled_attention_map(unet: Any) -> None:
     assert close(draw(unet, both), draw(unet, flat))
 
 
+@pytest.mark.parametrize("site", ["block output", "attention"])
+def test_places_of_a_picture_are_rows_and_columns(scene: Any, site: Any) -> None:
+    """Whatever the network works on, planes or tokens, a bend sees the grid of the latent at some scale, 8x8 here."""
+    _, model, _ = scene
+    seen: set[tuple[int, ...]] = set()
+
+    def looking(x: torch.Tensor, place: str) -> torch.Tensor:
+        seen.add(tuple(x.shape[2:]) if x.dim() == 4 else ())
+        return x
+
+    draw(scene, bend_model(model, looking, site, part="output", kind="self")[0])
+    assert seen and seen <= {(8, 8), (4, 4), (2, 2)}
+
+
 def test_blocks_can_be_chosen_by_part_number_and_pattern() -> None:
     unet, flux = tiny_sd15(), tiny_flux()
     assert chosen_blocks(unet, Choice("input", 1, 2)) == ("input_blocks.1", "input_blocks.2")
