@@ -161,7 +161,7 @@ def _of_palettes(facts: tuple[Facts | None, ...], names: list[str]) -> Iterator[
     places = [(index, fact) for index, fact in enumerate(facts) if fact is not None]
     for place, apart in odd_palettes([fact for _, fact in places]):
         index, fact = places[place]
-        detail = f"{', '.join(main_colours(fact.thumb))}; {apart:.1f} in Lab from the colours of all"
+        detail = f"{', '.join(main_colours(fact.thumb, 0.03))}; {apart:.1f} in Lab from the colours of all"
         yield Finding("odd palette", names[index], detail, index)
 
 

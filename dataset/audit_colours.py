@@ -32,7 +32,6 @@ _COLOURS = {
     **{"maroon": "#4a1020", "dark brown": "#38200f"},
 }
 _QUANTISED = 12
-_PART = 0.12
 _NAMED = 3
 
 
@@ -81,10 +80,10 @@ def colour_shares(thumb: Picture) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
 
 
-def main_colours(thumb: Picture) -> list[str]:
-    """Return the names of up to three colours that fill an eighth of the picture or more, the largest first."""
+def main_colours(thumb: Picture, part: float = 0.12) -> list[str]:
+    """Return the names of up to three colours that fill a `part` of the picture or more, the largest first."""
     shares = list(colour_shares(thumb).items())[:_NAMED]
-    return [name for place, (name, share) in enumerate(shares) if share >= _PART or place == 0]
+    return [name for place, (name, share) in enumerate(shares) if share >= part or place == 0]
 
 
 def colour_name(colour: NDArray[np.floating[Any]]) -> str:

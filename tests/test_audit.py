@@ -199,7 +199,7 @@ def test_an_odd_palette_is_named_where_the_others_share_one(tmp_path: Path) -> N
         drawing("white", "#2850d0" if number == 5 else "black", number).save(tmp_path / f"{number}.png")
     found = audit(load_folder(tmp_path))
     (odd,) = [one for one in found.findings if one.kind == "odd palette"]
-    assert odd.name == "5.png" and odd.detail.startswith("white, blue;")
+    assert odd.name == "5.png" and odd.detail.startswith("white, blue, ")
     assert "Plain backgrounds: 8 of 8: white 8." in audit_report(found)
 
 
