@@ -4,8 +4,8 @@ Each case (`tests/damaged_files.py`) is a real file with flipped bits, missing, 
 header or far more pixels than bytes, or a corruption that damages a coded file. It is run in a worker process. A case
 fails when the worker dies, when it raises what the pack does not promise, when one reading of the file (loading the
 folder, auditing it, decoding) works for more than 2 s, or when its memory passes 1 GB. Time is processor time, as
-others may use the machine; a worker that does not answer for five minutes is ended. Rows go to a file, and a run that is
-started again goes on behind the last one.
+others may use the machine; a worker that does not answer for five minutes is ended. Rows go to a file, and a run that
+is started again goes on behind the last one.
 
 ``--case N`` runs one case here, to look at.
 """
