@@ -128,7 +128,7 @@ def page(rows: Mapping[str, list[Values]], taken: float) -> str:
 
 _HEAD = """# Which metric answers to which corruption
 
-Every figure on this page comes from `python3 benchmarks/detectors.py --docs` (a few minutes on one core). Four
+Every figure on this page comes from `python3 benchmarks/detectors.py --docs` (about two minutes on one free core). Four
 photographs ({names}) of 512x512 pixels are corrupted by each operation with its own settings at severity 1; a figure
 is the median over the four. The second column is the metric the operation says it is measured by ("-": it falls).
 

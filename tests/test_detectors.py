@@ -1,6 +1,7 @@
 """Every corruption of pictures against its own detector: caught, growing with severity, and told from the others."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,3 +86,11 @@ def test_a_detector_stays_silent_about_the_damage_of_others(metric):
         rises = {other: measured(metric, damaged(other, 1.0, photo), photo) - clean for other in OTHERS}
         loud = {other: rise / rises[own] for other, rise in rises.items() if other != own and rise > rises[own] / 4}
         assert rises[own] > 0 and set(loud) <= kin, (photo, loud)
+
+
+def test_the_page_has_every_corruption_with_its_metric():
+    """docs/detectors.md is written by benchmarks/detectors.py --docs; its figures are of the machine that wrote it."""
+    text = (Path(__file__).resolve().parent.parent / "docs" / "detectors.md").read_text("utf-8")
+    rows = [line.split(" | ")[:2] for line in text.split("## ")[1].splitlines() if line.startswith("| ")]
+    found = {name.strip("| "): word.strip() for name, word in rows}
+    assert found.items() >= {name: find_operation(name).measured_by for name in OPERATIONS}.items()
