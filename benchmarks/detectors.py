@@ -133,7 +133,7 @@ photographs ({names}) of 512x512 pixels are corrupted by each operation with its
 is the median over the four. The second column is the metric the operation says it is measured by ("-": it falls).
 
 A figure is **bold** when the median change from the same photograph, unharmed, is more than {bar:g} times what clean
-photographs differ by (the scaled median absolute deviation over these photographs and {others}). Metrics of a picture
+photographs differ by (a robust standard deviation over these photographs and {others}). Metrics of a picture
 and its original have no such scale: they are 0 without damage. No metric says how good a picture is, or how glitchy.
 
 All metrics of one picture together take {taken:.2f} s on one core. Made with {versions}."""
