@@ -58,7 +58,8 @@ def scale_for(
 def _linear_ticks(low: float, high: float) -> list[float]:
     step = _round_step((high - low) / _WANTED)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)]
+    # A tick may be an end of the axis but for rounding; it must not lie outside.
+    return [min(max(number * step, low), high) for number in range(first, last + 1)]
 
 
 def _round_step(step: float) -> float:
