@@ -1,4 +1,4 @@
-"""What a preset is made of: damage to pictures and captions, and recipe values, all on one dial."""
+"""What a preset is made of: damage to pictures and captions, recipe values, bends of weights, all on one dial."""
 
 from dataclasses import dataclass, field
 from math import exp, log
@@ -33,6 +33,8 @@ CONTROL: dict[str, Value] = {
     "max_timestep": 1.0,
     "precision": "auto",
 }
+# And careful samples; what is not named here is left as it is at intensity 0.
+SAMPLE_CONTROL: dict[str, Value] = {"sample_steps": 20, "sample_cfg": 7.0}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Touch:
 
 @dataclass(frozen=True)
 class Setting:
-    """One value of the recipe.
+    """One value of the recipe, as its node names them: those of the samples begin with ``sample_``.
 
     full: at intensity 1. scale: how the dial moves it there; "switch" has it at any intensity above 0.
     start: where the way begins if not at the control value, which may be a 0 that means "off".
@@ -78,7 +80,7 @@ class Setting:
 
     def value(self, intensity: float) -> Value:
         """Return the value at an intensity of 0 (control) to 1, in the control value's type."""
-        control = CONTROL[self.name]
+        control = (CONTROL | SAMPLE_CONTROL).get(self.name, self.full)
         if intensity == 0:
             return control
         if self.scale == "switch" or intensity == 1 or isinstance(self.full, str) or isinstance(control, str):
@@ -89,12 +91,28 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Bend:
+    """One change to the trained weights, as by Bend LoRA; the dial is its severity.
+
+    parameters: what is not named has its default. `steady` ones have severity 1 at any intensity.
+    """
+
+    operation: str
+    parameters: dict[str, Value] = field(default_factory=dict)
+    norm_match: bool = False
+    only_blocks: str = ""
+    steady: bool = False
+
+
+@dataclass(frozen=True)
 class Preset:
     """A way to break a training, from careful to full.
 
     why: the practice it follows, in the words of those who tried it. pictures, captions: damage to the dataset, in this
-    order; to the sizes told of pictures and to encoded captions too. recipe: values for the training. by_hand: what
-    remains to do before the training; sampling, weights: and after it. missing: what this version cannot do for it.
+    order; to the sizes told of pictures and to encoded captions too. recipe: values for the training; samples: for the
+    pictures drawn with it. bends: of the trained weights, in this order; fit: how these are first fitted to another
+    model, "" for not at all. by_hand: what remains to do before the training; sampling, weights: and after it.
+    missing: what this version cannot do for it.
     """
 
     name: str
@@ -103,6 +121,9 @@ class Preset:
     pictures: tuple[Touch, ...] = ()
     captions: tuple[Touch, ...] = ()
     recipe: tuple[Setting, ...] = ()
+    samples: tuple[Setting, ...] = ()
+    bends: tuple[Bend, ...] = ()
+    fit: str = ""
     by_hand: str = ""
     sampling: str = ""
     weights: str = ""

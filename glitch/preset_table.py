@@ -1,7 +1,8 @@
 """The presets: here those that begin with the training, with the weights or with sampling."""
 
-from .preset import CONTROL, Preset, Setting, Touch
+from .preset import CONTROL, Bend, Preset, Setting, Touch
 from .preset_table_datasets import FROM_THE_DATASET
+from .registry import Value
 
 _PIVOTAL = "training the text encoder, new token embeddings (pivotal tuning)"
 _FROM_THE_TRAINING = (
@@ -176,31 +177,52 @@ _FROM_THE_TRAINING = (
     ),
 )
 
+_EVENLY: dict[str, Value] = {"input_blocks": 1.0, "middle_block": 1.0, "output_blocks": 1.0, "pattern": "."}
 _FROM_THE_REST = (
     Preset(
         "wrong_body",
         "Wrong Body",
         "A mismatched base model: dissonance, unexpected images.",
-        weights="on another base model, at strength 1.2.",
-        missing="fitting weights by force where names and sizes differ.",
+        bends=(Bend("lora_block_weights", _EVENLY | {"pattern_strength": 1.2}, steady=True),),
+        fit="tile",
+        weights="the blueprint Wrong Body: Transplant LoRA (fit tile) with a model of another family, then Bend LoRA "
+        "(lora_block_weights: 1, its pattern 1.2), then Load LoRA Model, whose strength is the intensity.",
     ),
     Preset(
         "ghost_spectrum",
         "Ghost Spectrum",
         "What a LoRA learnt least comes first: its spectrum reversed, at the same strength.",
-        weights="lora_spectrum (reversed, at its old norm) and lora_rank_scramble at 0.3.",
+        bends=(
+            Bend("lora_spectrum", {"shape": "reverse"}, norm_match=True),
+            Bend("lora_rank_scramble", {"how": "flip signs", "fraction": 0.3}, norm_match=True),
+        ),
+        weights="the blueprint Ghost Spectrum: Bend LoRA (lora_spectrum: reverse), then Bend LoRA "
+        "(lora_rank_scramble: flip signs, 0.3 of them), both with norm_match. The intensity is their severity.",
     ),
     Preset(
         "broken_vertebrae",
         "Broken Vertebrae",
         "Layers of a LoRA in each other's places, and hardly a bit left of each number.",
-        weights="lora_layer_shuffle in the middle and output blocks, then lora_quantize to 3 bits, at strength 0.8.",
+        bends=(
+            Bend("lora_layer_shuffle", only_blocks="middle|output"),
+            Bend("lora_quantize", {"bits": 3}),
+            Bend("lora_block_weights", _EVENLY | {"pattern_strength": 0.8}),
+        ),
+        weights="the blueprint Broken Vertebrae: Bend LoRA three times (lora_layer_shuffle with only_blocks "
+        "middle|output, lora_quantize: 3 bits, lora_block_weights: 1, its pattern 0.8). The intensity is the severity "
+        "of all.",
     ),
     Preset(
         "sampler_stumble",
         "Sampler Stumble",
         "To induce glitches with a standard LoRA: no negative prompt, fewer or more steps, a higher or lower CFG.",
-        sampling="no negative prompt; 4, 8 and 60 steps; CFG 1.5, 15 and 22.",
+        samples=(
+            Setting("sample_steps", 4, "log"),
+            Setting("sample_cfg", 22.0, "log"),
+            Setting("sample_negative", "", "switch"),
+        ),
+        sampling="a sweep whose own steps, cfg and negative are empty takes these; 60 steps or CFG 1.5 there stumble "
+        "the other way.",
         missing="shuffling the noise levels of a sampler.",
     ),
 )

@@ -6,7 +6,7 @@ Plain data and what it comes to; training itself is not known here.
 from collections.abc import Iterable
 from typing import Literal
 
-from .preset import Preset, Touch
+from .preset import SAMPLE_CONTROL, Preset, Touch
 from .preset_table import TABLE
 from .registry import Value
 from .step import Corruption
@@ -47,6 +47,17 @@ def recipe_values(preset: str, intensity: float) -> dict[str, Value]:
     return values | ({"epochs": 0} if "steps" in values else {})  # steps count only where no epochs are set
 
 
+def sample_values(preset: str, intensity: float) -> dict[str, Value]:
+    """Return the recipe's sample settings that a preset names, with their values, as `recipe_values` does.
+
+    At intensity 0 those are left out that have no control value: they stay as they are. Raises ValueError.
+    """
+    part = _checked(intensity)
+    settings = find_preset(preset).samples
+    named = [setting for setting in settings if part or setting.name in SAMPLE_CONTROL]
+    return {setting.name.removeprefix("sample_"): setting.value(part) for setting in named}
+
+
 def describe_preset(preset: str, intensity: float, side: Side) -> str:
     """Return what a preset does at an intensity, and what it asks of everything but this side of it; lines of text."""
     found = find_preset(preset)
@@ -65,7 +76,7 @@ def describe_preset(preset: str, intensity: float, side: Side) -> str:
 
 
 def _does(preset: Preset, side: Side) -> bool:
-    return bool(preset.recipe if side == "recipe" else _touches(preset))
+    return bool((*preset.recipe, *preset.samples) if side == "recipe" else _touches(preset))
 
 
 def _touches(preset: Preset) -> tuple[Touch, ...]:
@@ -85,9 +96,11 @@ def _line(head: str, text: str) -> str:
 def _listed(preset: Preset, intensity: float, side: Side) -> str:
     """Return one side of a preset in words."""
     if side == "recipe":
-        values = recipe_values(preset.name, intensity)
+        samples = {f"sample_{name}": value for name, value in sample_values(preset.name, intensity).items()}
+        values = recipe_values(preset.name, intensity) | samples
         return _joined(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {'none' if value == '' else value}"
+            for name, value in values.items()
         )
     return _joined(_in_words(touch, intensity) for touch in _touches(preset) if intensity)
 

@@ -1,11 +1,12 @@
 """Nodes that break a training in a whole way, on one dial."""
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..dataset.report import describe_dataset
-from ..glitch.presets import dataset_steps, describe_preset, presets_for, recipe_values
+from ..glitch.presets import dataset_steps, describe_preset, presets_for, recipe_values, sample_values
 from .inputs import combo, seed_input
 from .sockets import DatasetSocket, RecipeSocket
 
@@ -62,8 +63,8 @@ class GlitchRecipePreset(io.ComfyNode):
             display_name="Recipe Preset",
             category="Glitch LoRA/training",
             description="A whole way to break a training, on one dial: sets the recipe values that a preset names, "
-            "and says what it asks of dataset, sampling and weights.",
-            search_aliases=[*_ALIASES, "learning rate", "edge of nan", "control"],
+            "those of its samples too, and says what it asks of dataset, sampling and weights.",
+            search_aliases=[*_ALIASES, "learning rate", "edge of nan", "control", "sampler stumble"],
             inputs=[
                 RecipeSocket.Input("recipe", tooltip="The recipe to change; what the preset does not name stays."),
                 combo("preset", presets_for("recipe"), "Which way; the help page lists them."),
@@ -77,7 +78,8 @@ class GlitchRecipePreset(io.ComfyNode):
 
     @classmethod
     def execute(cls, recipe: Any, preset: str, intensity: float) -> io.NodeOutput:
-        changed = recipe.changed(**recipe_values(preset, intensity))
+        samples = replace(recipe.samples, **sample_values(preset, intensity))
+        changed = recipe.changed(**recipe_values(preset, intensity), samples=samples)
         return io.NodeOutput(changed, describe_preset(preset, intensity, "recipe"))
 
 

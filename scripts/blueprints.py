@@ -1,28 +1,29 @@
-"""Write the subgraph blueprints anew: ``python3 scripts/blueprints.py``, one for each preset with two sides.
+"""Write the subgraph blueprints anew: ``python3 scripts/blueprints.py``.
 
-ComfyUI lists them in its node library. A blueprint is a Dataset Preset and a Recipe Preset on one dial.
+ComfyUI lists them in its node library. There is one for each preset with two sides, a Dataset Preset and a Recipe
+Preset on one dial, and one for each that bends trained weights.
 """
 
 import json
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
 
+from subgraph import INSIDE, OUTSIDE, Subgraph, blueprint, dial, node, socket
+from weight_blueprints import weight_blueprint
+
 ROOT = Path(__file__).resolve().parent.parent
 SUBGRAPHS = ROOT / "subgraphs"
-_SPACE = uuid.UUID("6f1b5c1e-9d0a-4c5e-8f5d-2f7a3f0c9b11")
-_INSIDE, _OUTSIDE = -10, -20  # the front end's ids of a subgraph's own inputs and outputs
 _DIAL, _DATASET, _RECIPE = 1, 2, 3
-# (link, from node, its output, to node, its input, type)
+# (from node, its output, to node, its input, type)
 _LINKS = (
-    (1, _INSIDE, 0, _DATASET, 0, "GLITCH_DATASET"),
-    (2, _INSIDE, 1, _RECIPE, 0, "GLITCH_RECIPE"),
-    (3, _DIAL, 0, _DATASET, 2, "FLOAT"),
-    (4, _DIAL, 0, _RECIPE, 2, "FLOAT"),
-    (5, _DATASET, 0, _OUTSIDE, 0, "GLITCH_DATASET"),
-    (6, _RECIPE, 0, _OUTSIDE, 1, "GLITCH_RECIPE"),
-    (7, _DATASET, 1, _OUTSIDE, 2, "STRING"),
+    (INSIDE, 0, _DATASET, 0, "GLITCH_DATASET"),
+    (INSIDE, 1, _RECIPE, 0, "GLITCH_RECIPE"),
+    (_DIAL, 0, _DATASET, 2, "FLOAT"),
+    (_DIAL, 0, _RECIPE, 2, "FLOAT"),
+    (_DATASET, 0, OUTSIDE, 0, "GLITCH_DATASET"),
+    (_RECIPE, 0, OUTSIDE, 1, "GLITCH_RECIPE"),
+    (_DATASET, 1, OUTSIDE, 2, "STRING"),
 )
 _SOCKETS = (("dataset", "GLITCH_DATASET"), ("recipe", "GLITCH_RECIPE"))
 _RESULTS = (*_SOCKETS, ("report", "STRING"))
@@ -42,145 +43,47 @@ def main() -> int:
         if path.name not in wanted:
             path.unlink()
     SUBGRAPHS.mkdir(exist_ok=True)
-    for name, blueprint in wanted.items():
-        (SUBGRAPHS / name).write_text(json.dumps(blueprint, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, made in wanted.items():
+        (SUBGRAPHS / name).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"subgraphs/{name}")
     return 0
 
 
 def blueprints() -> dict[str, dict[str, Any]]:
     """Return the blueprints by file name."""
-    from glitch_lora.glitch.presets import find_preset, presets_for
+    from glitch_lora.glitch.presets import PRESETS, presets_for
 
-    both = [name for name in presets_for("dataset") if name in presets_for("recipe")]
-    return {f"Glitch LoRA - {find_preset(name).title}.json": blueprint(find_preset(name)) for name in both}
-
-
-def blueprint(preset: Any) -> dict[str, Any]:
-    """Return a preset's blueprint in the form in which the front end saves one: version 0.4, one node on the canvas."""
-    subgraph = _subgraph(preset)
-    instance = {
-        "id": 4,
-        "type": subgraph["id"],
-        "pos": [0, 0],
-        "size": [270, 150],
-        "flags": {},
-        "order": 0,
-        "mode": 0,
-        "inputs": [{"localized_name": name, "name": name, "type": kind, "link": None} for name, kind in _SOCKETS],
-        "outputs": [{"localized_name": name, "name": name, "type": kind, "links": []} for name, kind in _RESULTS],
-        "title": preset.title,
-        "properties": {"proxyWidgets": [[str(_DIAL), "value"], [str(_DATASET), "seed"]]},
-        "widgets_values": [],
-    }
-    head = {"revision": 0, "last_node_id": 4, "last_link_id": 0, "nodes": [instance], "links": [], "version": 0.4}
-    return head | {"definitions": {"subgraphs": [subgraph]}}
+    both = set(presets_for("dataset")) & set(presets_for("recipe"))
+    made = [_two_sides(preset) for preset in PRESETS.values() if preset.name in both]
+    made += [weight_blueprint(preset) for preset in PRESETS.values() if preset.bends]
+    return {f"Glitch LoRA - {each.title}.json": blueprint(each) for each in made}
 
 
-def _subgraph(preset: Any) -> dict[str, Any]:
-    return {
-        "id": _identity(preset.name),
-        "version": 1,
-        "state": {"lastGroupId": 0, "lastNodeId": 3, "lastLinkId": len(_LINKS), "lastRerouteId": 0},
-        "revision": 0,
-        "config": {},
-        "name": preset.title,
-        "inputNode": {"id": _INSIDE, "bounding": [-460, 60, 120, 80]},
-        "outputNode": {"id": _OUTSIDE, "bounding": [420, 60, 120, 100]},
-        "inputs": [_port(preset, "in", number) for number in range(len(_SOCKETS))],
-        "outputs": [_port(preset, "out", number) for number in range(len(_RESULTS))],
-        "widgets": [],
-        "nodes": [_dial(), _dataset(preset), _recipe(preset)],
-        "groups": [],
-        "links": [
-            dict(zip(("id", "origin_id", "origin_slot", "target_id", "target_slot", "type"), link, strict=True))
-            for link in _LINKS
-        ],
-        "extra": {"workflowRendererVersion": "LG"},
-        "category": "Glitch LoRA",
-        "description": preset.why,
-    }
-
-
-def _dial() -> dict[str, Any]:
-    return _node(
-        _DIAL,
-        "PrimitiveFloat",
-        (-280, -120),
-        [_input("value", "FLOAT", widget=True, label="intensity")],
-        [_output("FLOAT", "FLOAT", [3, 4])],
-        [1.0],
-        {"min": 0, "max": 1, "step": 0.05, "precision": 2},
-    )
+def _two_sides(preset: Any) -> Subgraph:
+    nodes = [dial(_DIAL, (-280, -120)), _dataset(preset), _recipe(preset)]
+    dials = ((_DIAL, "value"), (_DATASET, "seed"))
+    return Subgraph(preset.name, preset.title, preset.why, _SOCKETS, _RESULTS, nodes, _LINKS, dials)
 
 
 def _dataset(preset: Any) -> dict[str, Any]:
     inputs = [
-        _input("dataset", "GLITCH_DATASET", 1),
-        _input("preset", "COMBO", widget=True),
-        _input("intensity", "FLOAT", 3, widget=True),
-        _input("seed", "INT", widget=True),
+        socket("dataset", "GLITCH_DATASET"),
+        socket("preset", "COMBO", widget=True),
+        socket("intensity", "FLOAT", widget=True),
+        socket("seed", "INT", widget=True),
     ]
-    outputs = [_output("dataset", "GLITCH_DATASET", [5]), _output("report", "STRING", [7])]
-    return _node(_DATASET, "GlitchDatasetPreset", (60, -40), inputs, outputs, [preset.name, 1.0, 0, "fixed"])
+    outputs = [("dataset", "GLITCH_DATASET"), ("report", "STRING")]
+    return node(_DATASET, "GlitchDatasetPreset", (60, -40), inputs, outputs, [preset.name, 1.0, 0, "fixed"])
 
 
 def _recipe(preset: Any) -> dict[str, Any]:
     inputs = [
-        _input("recipe", "GLITCH_RECIPE", 2),
-        _input("preset", "COMBO", widget=True),
-        _input("intensity", "FLOAT", 4, widget=True),
+        socket("recipe", "GLITCH_RECIPE"),
+        socket("preset", "COMBO", widget=True),
+        socket("intensity", "FLOAT", widget=True),
     ]
-    outputs = [_output("recipe", "GLITCH_RECIPE", [6]), _output("report", "STRING", [])]
-    return _node(_RECIPE, "GlitchRecipePreset", (60, 200), inputs, outputs, [preset.name, 1.0])
-
-
-def _node(
-    number: int,
-    kind: str,
-    place: tuple[int, int],
-    inputs: list[dict[str, Any]],
-    outputs: list[dict[str, Any]],
-    values: list[Any],
-    properties: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "id": number,
-        "type": kind,
-        "pos": list(place),
-        "size": [290, 150],
-        "flags": {},
-        "order": number - 1,
-        "mode": 0,
-        "inputs": inputs,
-        "outputs": outputs,
-        "properties": {"Node name for S&R": kind} | (properties or {}),
-        "widgets_values": values,
-    }
-
-
-def _input(name: str, kind: str, link: int | None = None, widget: bool = False, label: str = "") -> dict[str, Any]:
-    more: dict[str, Any] = {"widget": {"name": name}} if widget else {}
-    more |= {"label": label} if label else {}
-    return {"localized_name": name, "name": name, "type": kind, **more, "link": link}
-
-
-def _output(name: str, kind: str, links: list[int]) -> dict[str, Any]:
-    return {"localized_name": name, "name": name, "type": kind, "links": links}
-
-
-def _port(preset: Any, side: str, number: int) -> dict[str, Any]:
-    """Return a subgraph's own input or output."""
-    name, kind = (_SOCKETS if side == "in" else _RESULTS)[number]
-    end = {"in": (1, 2, _INSIDE), "out": (3, 4, _OUTSIDE)}[side]
-    links = [link[0] for link in _LINKS if (link[end[0]], link[end[1]]) == (end[2], number)]
-    place = [-360 if side == "in" else 440, 80 + 20 * number]
-    identity = _identity(preset.name, side, name)
-    return {"id": identity, "name": name, "type": kind, "linkIds": links, "localized_name": name, "pos": place}
-
-
-def _identity(*parts: str) -> str:
-    return str(uuid.uuid5(_SPACE, "/".join(parts)))
+    outputs = [("recipe", "GLITCH_RECIPE"), ("report", "STRING")]
+    return node(_RECIPE, "GlitchRecipePreset", (60, 200), inputs, outputs, [preset.name, 1.0])
 
 
 if __name__ == "__main__":

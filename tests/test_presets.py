@@ -9,11 +9,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 from comfy_server import ComfyServer
 from glitch_lora.dataset.captions import TriggerWord
 from glitch_lora.dataset.dataset import Dataset
 from glitch_lora.dataset.folder import load_folder
-from glitch_lora.glitch.preset import CONTROL
+from glitch_lora.glitch.preset import CONTROL, SAMPLE_CONTROL
 from glitch_lora.glitch.presets import (
     PRESETS,
     dataset_steps,
@@ -21,9 +22,10 @@ from glitch_lora.glitch.presets import (
     find_preset,
     presets_for,
     recipe_values,
+    sample_values,
 )
 from glitch_lora.glitch.registry import find_operation
-from glitch_lora.training.recipe import Recipe
+from glitch_lora.training.recipe import Recipe, SampleSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import photograph, write_dataset
@@ -48,7 +50,7 @@ def test_every_preset_says_what_it_is() -> None:
     for preset in PRESETS.values():
         assert preset.why.endswith(".") and preset.name.islower()
         realised = preset.name in (*DATASET, *RECIPE)
-        assert realised or preset.sampling or preset.weights
+        assert realised or preset.bends
         for hint in (preset.by_hand, preset.sampling, preset.weights, preset.missing):
             assert not hint or hint.endswith(".")
 
@@ -59,6 +61,7 @@ def test_at_0_the_dataset_is_untouched_and_the_recipe_is_the_control(name: str) 
     values = recipe_values(name, 0.0)
     values.pop("epochs", None)
     assert values == {key: CONTROL[key] for key in values}
+    assert all(value == SAMPLE_CONTROL[f"sample_{key}"] for key, value in sample_values(name, 0.0).items())
 
 
 @pytest.mark.parametrize("name", RECIPE)
@@ -119,6 +122,28 @@ def test_known_presets_have_their_values() -> None:
     assert loss.fraction == 0.8 and loss.seed == bend.seed == 4 and bend.operation == "quantization_bend"
 
 
+def test_a_stumbling_sampler_is_careful_at_0_and_extreme_at_1() -> None:
+    assert sample_values("sampler_stumble", 0.0) == {"steps": 20, "cfg": 7.0}
+    assert sample_values("sampler_stumble", 1.0) == {"steps": 4, "cfg": 22.0, "negative": ""}
+    dial = [sample_values("sampler_stumble", number / 20) for number in range(21)]
+    assert [values["steps"] for values in dial] == sorted((values["steps"] for values in dial), reverse=True)
+    assert [values["cfg"] for values in dial] == sorted(values["cfg"] for values in dial)
+    half = sample_values("sampler_stumble", 0.5)
+    assert half["steps"] == round(math.sqrt(20 * 4)) and half["cfg"] == pytest.approx(math.sqrt(7 * 22))
+    assert all(type(values["steps"]) is int for values in dial)
+
+
+@pytest.mark.parametrize("name", [*DATASET, *RECIPE])
+@given(intensity=DIAL)
+@settings(max_examples=10, deadline=None)
+def test_every_intensity_gives_sample_settings(name: str, intensity: float) -> None:
+    before = SampleSettings(prompts=("a cat",), negative="blurry", seeds=(1, 2))
+    values = sample_values(name, intensity)
+    changed = replace(before, **values)
+    assert replace(changed, **{key: getattr(before, key) for key in values}) == before
+    assert all(type(getattr(changed, key)) is type(getattr(before, key)) for key in values)
+
+
 @pytest.mark.parametrize("name", DATASET)
 @pytest.mark.parametrize("intensity", [0.05, 0.5, 1.0])
 def test_steps_scale_with_the_dial_and_tags_do_not(name: str, intensity: float) -> None:
@@ -157,7 +182,7 @@ def test_reports_hide_nothing(name: str) -> None:
         assert [
             touch.operation for touch in (*preset.pictures, *preset.captions) if touch.operation not in report
         ] == []
-        assert [setting.name for setting in preset.recipe if setting.name not in report] == []
+        assert [each.name for each in (*preset.recipe, *preset.samples) if each.name not in report] == []
 
 
 def test_help_pages_list_every_preset_and_what_is_missing() -> None:
@@ -202,3 +227,24 @@ def test_the_recipe_node_changes_a_recipe(comfy) -> None:
     changed, report = GlitchRecipePreset.execute(Recipe(seed=3), "shout", 1.0).result
     assert changed == Recipe(seed=3, rank=64, alpha=32.0, learning_rate=1e-3)
     assert "rank 64" in report and "Shout at intensity 1" in report
+
+
+def test_a_sweep_takes_the_stumble_from_the_recipe(comfy, tmp_path: Path) -> None:
+    """The prompts, seeds and sizes of the recipe's samples stay; a sweep with empty fields draws as they say now."""
+    from glitch_lora.nodes.presets import GlitchRecipePreset
+    from glitch_lora.sampling.request import SweepTexts, plan_from_texts
+    from glitch_lora.training.run import RunWriter, content_key
+
+    own = SampleSettings(prompts=("a cat",), negative="blurry", seeds=(3,), steps=30, cfg=5.0)
+    plans = []
+    for intensity in (0.0, 1.0):
+        recipe, report = GlitchRecipePreset.execute(Recipe(samples=own), "sampler_stumble", intensity).result
+        assert recipe.changed(samples=own) == Recipe(samples=own)
+        writer = RunWriter.create(tmp_path, content_key(intensity), "stumble", {"recipe": recipe.to_json()})
+        writer.save_checkpoint(5, {"lora_unet_x.alpha": torch.tensor(1.0)}, {})
+        plans.append(plan_from_texts(SweepTexts(), writer.run, ["euler"], ["normal"], 10))
+    careful, stumbling = plans
+    assert (careful.steps, careful.cfg, careful.negative) == ((20,), (7.0,), ("blurry",))
+    assert (stumbling.steps, stumbling.cfg, stumbling.negative) == ((4,), (22.0,), ("",))
+    assert careful.prompt == stumbling.prompt == ("a cat",) and careful.seed == stumbling.seed == (3,)
+    assert "sample_steps 4, sample_cfg 22, sample_negative none" in report
