@@ -3,9 +3,9 @@
 Each case (`tests/damaged_files.py`) is a real file with flipped bits, missing, inserted or repeated runs, lies in its
 header or far more pixels than bytes, or a corruption that damages a coded file. It is run in a worker process. A case
 fails when the worker dies, when it raises what the pack does not promise, when one reading of the file (loading the
-folder, auditing it, decoding) works for more than 2 s, or when its memory passes 1 GB. Time is processor time, as
-others may use the machine; a worker that does not answer for five minutes is ended. Rows go to a file, and a run that
-is started again goes on behind the last one.
+folder, auditing it, decoding) works for more than 2 s, or when it takes 1 GB more than the process held before; what
+is held stands in the row. Time is processor time, as others may use the machine; a worker that does not answer for five
+minutes is ended. Rows go to a file, and a run that is started again goes on behind the last one.
 
 ``--case N`` runs one case here, to look at.
 """
@@ -83,12 +83,13 @@ def work(seed: int) -> None:
 
 
 def measured_case(number: int, seed: int, place: Path) -> dict[str, Any]:
-    """Return the row of a case: what happened, seconds of the longest reading, most bytes of memory, any failure."""
+    """Return the row of a case: outcome, seconds of the longest reading, most bytes above those held, any failure."""
     from damaged_files import make_case, run_case
 
     case = make_case(number, seed)
     row: dict[str, Any] = {"case": number, "kind": case.kind, "damage": case.damage, "bytes": len(case.data)}
     _forget_peak()
+    held = _held("VmRSS")
     laps = [time.process_time()]
     try:
         row["outcome"] = run_case(case, place, lambda: laps.append(time.process_time()))
@@ -96,7 +97,8 @@ def measured_case(number: int, seed: int, place: Path) -> dict[str, Any]:
         row["failure"] = f"{type(error).__name__}: {str(error)[:300]}"
     laps.append(time.process_time())
     row["seconds"] = round(max(end - start for start, end in pairwise(laps)), 4)
-    row["memory"] = _peak()
+    row["memory"] = _held("VmHWM") - held
+    row["held"] = held
     if row["seconds"] > LONGEST:
         row.setdefault("failure", f"took {row['seconds']} s")
     if row["memory"] > LARGEST:
@@ -111,10 +113,11 @@ def _forget_peak() -> None:
         pass
 
 
-def _peak() -> int:
+def _held(name: str) -> int:
+    """Return the bytes of memory that the process holds ("VmRSS") or held at most ("VmHWM")."""
     status = Path("/proc/self/status")
     if status.is_file():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith(name)]
         return int(line.split()[1]) * 1024
     import resource
 

@@ -137,7 +137,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """Open `path`, not decoded yet, with decoding errors, truncation included, turned into BrokenImage.
 
     Decoders raise whatever they meet in a damaged file (RuntimeError, NotImplementedError, struct.error, zlib.error
-    and more), so everything but a lack of memory is taken for a broken file.
+    and more), so everything but a lack of memory is taken for a broken file; and that too, when there is enough.
     """
     try:
         with _refusing_truncated_files(), Image.open(path, formats=readable_formats()) as image:
@@ -145,8 +145,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
             if image.width * image.height > limit:
                 raise BrokenImage(f"has {image.width}x{image.height} pixels, allowed are {limit:,} in all")
             yield image
-    except (BrokenImage, MemoryError):
+    except BrokenImage:
         raise
+    except MemoryError as error:
+        if not _is_room():
+            raise
+        raise BrokenImage("asks for more memory than any picture needs: its header is damaged") from error
     except UnidentifiedImageError as error:
         raise BrokenImage("is not a picture in a format that is read, or its header is damaged") from error
     except Image.DecompressionBombError as error:
@@ -174,6 +178,15 @@ def _refusing_truncated_files() -> Iterator[None]:
             _strict_readers -= 1
             if not _strict_readers:
                 ImageFile.LOAD_TRUNCATED_IMAGES = _lenient_before
+
+
+def _is_room() -> bool:
+    """Say whether there is memory for the largest picture that is read."""
+    try:
+        bytearray(8 * MAX_PIXELS)
+    except MemoryError:
+        return False
+    return True
 
 
 def _orientation(image: Image.Image) -> int:

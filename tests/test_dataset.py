@@ -231,6 +231,9 @@ def test_whatever_a_decoder_raises_is_a_broken_picture(
         with pytest.raises(ValueError, match=r"b\.jpg: cannot be decoded: .*odd data.*, repair or remove the file"):
             dataset.sample(1)
         error = MemoryError
+        with pytest.raises(BrokenImage, match="asks for more memory than any picture needs"):
+            inspect_image(tmp_path / "a.png")
+        patch.setattr("glitch_lora.dataset.images._is_room", lambda: False)
         with pytest.raises(MemoryError):
             inspect_image(tmp_path / "a.png")
 
