@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,6 +102,17 @@ def through(picture: Tensor, encoder: Any, decoder: Any) -> Tensor:
             "are VAEs of one compression, let them take turns"
         )
     return decoded[:, :height, :width, :3].to(picture).clamp(0, 1)
+
+
+def picture_through(vae: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that gives a picture [H, W, 3] of 8 bits back as `vae` encodes and decodes it."""
+
+    @torch.no_grad()
+    def encode_decode(picture: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(picture.astype(np.float32) / 255)[None]
+        return (through(pixels, vae, vae)[0].cpu() * 255).round().to(torch.uint8).numpy()
+
+    return encode_decode
 
 
 def _content(image: Tensor) -> str:

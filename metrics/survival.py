@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .planes import Picture
-from .registry import compare, find_metric
+from .registry import Metric, compare, find_metric
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,23 @@ def difference_left(clean: Picture, corrupted: Picture, encode_decode: Callable[
     before = compare(corrupted, clean, ["distance"])["distance"]
     after = compare(encode_decode(corrupted), encode_decode(clean), ["distance"])["distance"]
     return after / before if before else 0.0
+
+
+def survival_shares(
+    clean: Picture, corrupted: Picture, encode_decode: Callable[[Picture], Picture], metrics: Sequence[Metric]
+) -> dict[str, float | None]:
+    """Return how much of a corruption outlives a VAE, by name for a table: of the distance, and of each single metric.
+
+    None where the corruption does not move the metric.
+    """
+    once: dict[bytes, Picture] = {}
+
+    def remembered(picture: Picture) -> Picture:
+        key = picture.tobytes()
+        if key not in once:
+            once[key] = encode_decode(picture)
+        return once[key]
+
+    found = survival(clean, corrupted, remembered, [metric.name for metric in metrics if metric.kind == "single"])
+    shares = {f"{find_metric(name).title}, left by the VAE": one.share for name, one in found.items()}
+    return {"Difference, left by the VAE": difference_left(clean, corrupted, remembered), **shares}

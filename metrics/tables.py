@@ -52,7 +52,7 @@ def measure_set(
     return rows, whole
 
 
-def as_table(rows: Mapping[str, Mapping[str, float]], corner: str = "metric") -> str:
+def as_table(rows: Mapping[str, Mapping[str, float | None]], corner: str = "metric") -> str:
     """Return lines of text: one metric a line, one column for each of `rows`, columns aligned with spaces.
 
     A name that is no metric of the catalogue stands as it is.

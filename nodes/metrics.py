@@ -8,7 +8,9 @@ from comfy_api.latest import io, ui
 from ..host.clip_score import clip_scores
 from ..host.images import from_tensor, to_tensor
 from ..host.progress import Progress, check_interrupt
+from ..host.vae_loss import picture_through
 from ..metrics.registry import to_array
+from ..metrics.survival import survival_shares
 from ..metrics.tables import DETECTORS, as_table, chosen, described, groups, measure_set
 from ..sampling.cells import to_picture
 from ..sampling.lettering import face_for, font
@@ -49,6 +51,12 @@ class GlitchMeasureImages(io.ComfyNode):
                     tooltip="What they are compared with, of the same size: one image for all, or one for each.",
                 ),
                 io.Combo.Input("metrics", options=list(groups()), default=DETECTORS, tooltip=_METRICS),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Tells how much of the difference to compare_with is left when the VAE has encoded and "
+                    "decoded both: what a latent can carry, a training can learn.",
+                ),
                 io.Clip.Input("clip", optional=True, tooltip="For CLIPScore: a CLIP text encoder, such as CLIP-L."),
                 io.ClipVision.Input(
                     "clip_vision", optional=True, tooltip="For CLIPScore: the vision half of the same CLIP."
@@ -72,13 +80,20 @@ class GlitchMeasureImages(io.ComfyNode):
         images: list[Any],
         metrics: list[str],
         compare_with: list[Any] | None = None,
+        vae: list[Any] | None = None,
         clip: list[Any] | None = None,
         clip_vision: list[Any] | None = None,
         texts: list[str] | None = None,
     ) -> io.NodeOutput:
         """Return the figures, and show the table on the node."""
-        wanted = chosen(metrics[0])
-        rows, whole = measure_set(_pictures(images), _pictures(compare_with or []), wanted, check_interrupt)
+        wanted, pictures, others = chosen(metrics[0]), _pictures(images), _pictures(compare_with or [])
+        found, whole = measure_set(pictures, others, wanted, check_interrupt)
+        rows: list[dict[str, float | None]] = [{**row} for row in found]
+        if vae:
+            for number, row in enumerate(rows):
+                check_interrupt()
+                clean = _compared_with(others, number)
+                row |= survival_shares(clean, pictures[number], picture_through(vae[0]), wanted)
         for row, score in zip(rows, clip_scores(images, clip, clip_vision, texts), strict=False):
             row["clip_score"] = score
         columns = {f"image {number}": row for number, row in enumerate(rows, start=1)}
@@ -123,6 +138,12 @@ class GlitchScoreSweep(io.ComfyNode):
         write_scores(sweep, scores)
         image = to_tensor(plot_scores(scores, _typeface))
         return io.NodeOutput(score_table(scores), image, ui=ui.PreviewImage(image, cls=cls))
+
+
+def _compared_with(others: list[Any], number: int) -> Any:
+    if not others:
+        raise ValueError("compare_with: got none beside a vae, allowed one or more images, connect the clean ones")
+    return others[number % len(others)]
 
 
 def _pictures(batches: list[Any]) -> list[Any]:

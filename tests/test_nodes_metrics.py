@@ -55,6 +55,17 @@ def test_without_others_only_the_images_themselves_are_measured(server, images):
     assert values["set"] == {}
 
 
+def test_a_vae_that_loses_nothing_leaves_all_of_a_difference(server, images):
+    """The demo model's latents hold every pixel; 8 bits of rounding apart, all that differs is left."""
+    vae = {"model": node("GlitchLoadDemoModel")}
+    report, values, _ = measured(server, images | vae, compare_with=["coffee", 0], vae=["model", 2], metrics="noise")
+    shares = {name: share for name, share in values["images"][0].items() if name.endswith("left by the VAE")}
+    assert len(shares) == 5 and "Difference, left by the VAE" in report
+    assert all(share == pytest.approx(1, abs=0.02) for share in shares.values())
+    with pytest.raises(PromptError, match="compare_with: got none beside a vae"):
+        measured(server, images | vae, vae=["model", 2], metrics="noise")
+
+
 def test_half_of_what_clipscore_needs_is_refused(server, images):
     with pytest.raises(PromptError, match="CLIPScore: got no clip and no clip_vision, allowed all three or none"):
         text = {"text": node("PrimitiveString", value="a cat")}
