@@ -36,7 +36,8 @@ DAMAGE: dict[str, tuple[dict[str, Any], str]] = {
     "scan_lines": ({"period": 4}, "line_index"),
     "resolution_crush": ({}, "blur"),
 }
-TAGGED = ("scan_lines", "defocus")
+# Damage that is named by tags, and a measure of how strong it is (the share of lines says only whether there are some).
+TAGGED = {"scan_lines": "row_banding", "channel_shift": "misregistration", "defocus": "blur"}
 
 
 def main() -> int:
@@ -161,7 +162,7 @@ def _tags(operation: str, studies: Any) -> dict[str, Any]:
     from glitch_lora.glitch.registry import find_operation
     from glitch_lora.glitch.step import corruption
 
-    settings, detector = DAMAGE[operation]
+    settings, detector = DAMAGE[operation][0], TAGGED[operation]
     tag = find_operation(operation).tag
     both = with_copies(_clean(studies), corruption(operation, settings), keep_clean=True)
     both = both.with_step(corruption("glitch_tags", {"position": "prefix"}))

@@ -178,7 +178,7 @@ class ComfyServer:
         return self.get("/object_info", timeout=120)
 
     def submit(self, prompt: Json, workflow: Json | None = None, client_id: str | None = None) -> str:
-        """Queue an API-format workflow and return its id. Raises PromptError when ComfyUI refuses it.
+        """Queue an API-format workflow and return its id. Raises PromptError when ComfyUI refuses any of its outputs.
 
         workflow: the UI form, which ComfyUI writes into the files it saves.
         """
@@ -186,9 +186,13 @@ class ComfyServer:
         if workflow is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
         try:
-            return self.post("/prompt", body)["prompt_id"]
+            answer = self.post("/prompt", body)
         except urllib.error.HTTPError as error:
             raise PromptError(_refusal(error.read().decode("utf-8", "replace"))) from error
+        if answer.get("node_errors"):  # ComfyUI runs the outputs that are right and leaves the others out
+            self.post("/queue", {"delete": [answer["prompt_id"]]})
+            raise PromptError(_refusal(json.dumps(answer)))
+        return answer["prompt_id"]
 
     def wait(self, prompt_id: str, timeout: float = 300) -> Json:
         """Return the history entry of a finished workflow; `entry["outputs"]` holds each output node's files.
@@ -346,7 +350,7 @@ def _refusal(answer: str) -> str:
     except ValueError:
         return answer
     error = body.get("error") or {}
-    lines = [error.get("message", str(error)) if isinstance(error, dict) else str(error)]
+    lines = [error.get("message", "Some outputs are refused") if isinstance(error, dict) else str(error)]
     for node_id, node in (body.get("node_errors") or {}).items():
         for reason in node["errors"]:
             lines.append(f"{node['class_type']} (node {node_id}): {reason['message']}: {reason['details']}")

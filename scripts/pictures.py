@@ -1,7 +1,8 @@
 """Take the pictures of the canvas: ``python3 scripts/pictures.py`` runs the demo as shipped and photographs it.
 
-It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflows' thumbnails; 01-train-and-sweep, which needs a
-model that is not here, is photographed as it opens.
+It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflows' thumbnails. 01-train-and-sweep, which needs a
+model that is not here, is photographed as it opens; the others are run as shipped. The thumbnails of 02-databend-bench
+and 03-glitch-tags are their results: what the benches made, and the grid.
 """
 
 import json
@@ -13,7 +14,9 @@ from typing import Any
 
 from comfy_server import ComfyServer
 from environment import ROOT
+from plan_bench import BENCH, PICTURE
 from plan_demo import DEMO
+from plan_tags import TAGS
 from plan_train import TRAIN
 from plans import Plan
 from rerun import again_in_environment, in_environment
@@ -23,6 +26,7 @@ CANVAS = ROOT / "docs" / "images" / "canvas.jpg"
 GRID = CANVAS.with_name("grid.jpg")
 GRID_SIDE = 1600  # pixels at most; small enough for a page, and its labels can be read
 SIZE = (2000, 1250)
+THUMBNAIL_PHOTOGRAPH = "astronaut.png"
 MARGIN = 8
 
 
@@ -50,7 +54,37 @@ def photograph_workflows(comfyui: Path, base: Path) -> None:
         _wait_for_history(server, page)
         page.wait_for_timeout(10_000)  # a message about the end lies over the canvas for a while
         _save(_photograph(page, None, base), {CANVAS: 1800, DEMO.path.with_suffix(".jpg"): 900})
-    _write_grid(next((base / "output").rglob("grid-1.png")))
+        _write_grid(next((base / "output").rglob("grid-1.png")))
+        _write_results(server, base)
+
+
+def _write_results(server: ComfyServer, base: Path) -> None:
+    """Run the two other workflows that need no model of the user's, and make their thumbnails of what comes out."""
+    from demo_photographs import write_photographs
+    from PIL import Image
+    from workflow_to_api import to_api
+
+    photographs = base / "photographs"
+    write_photographs(photographs)
+    (base / "input" / PICTURE).write_bytes((photographs / THUMBNAIL_PHOTOGRAPH).read_bytes())
+    for plan, shows, columns in ((BENCH, "PreviewImage", 2), (TAGS, "GlitchGrid", 1)):
+        workflow = json.loads(plan.path.read_text(encoding="utf-8"))
+        prompt = to_api(workflow, server.object_info())
+        entry = server.queue(prompt, timeout=1800, workflow=workflow)
+        made = {number: entry["outputs"][number] for number, node in prompt.items() if node["class_type"] == shows}
+        pictures = [Image.open(path).convert("RGB") for path in server.files({"outputs": made})]
+        _save(_side_by_side(pictures[-columns * columns :], columns), {plan.path.with_suffix(".jpg"): 900})
+
+
+def _side_by_side(pictures: list[Any], columns: int) -> Any:
+    """Return pictures of one size in rows of so many."""
+    from PIL import Image
+
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height))
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (number % columns * width, number // columns * height))
+    return sheet
 
 
 def _open(page: Any, plan: Plan) -> None:

@@ -24,6 +24,7 @@ ORDER = (
     "demo",
     "web",
     "workflows",
+    "subgraphs",
     "scripts",
     "benchmarks",
     "tests",
@@ -90,6 +91,8 @@ def _about(path: str) -> str:
         return _first_sentence(re.sub(r"\n\s*(?:\*|//)?\s*", " ", match[1])) if match else ""
     if path.endswith(".md"):
         return "help page: " + text.lstrip("# ").splitlines()[0]
+    if path.startswith("subgraphs/"):
+        return "blueprint: a preset as one node, both sides on one dial"
     if path.endswith(".json"):
         return f"example workflow, {len(json.loads(text).get('nodes', ()))} nodes"
     return ""

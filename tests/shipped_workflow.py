@@ -6,12 +6,13 @@ from typing import Any
 
 from comfy_server import ComfyServer
 from demo_photographs import write_photographs
+from photographs import photograph
 from tiny_models import write_random_checkpoint
 from workflow_to_api import to_api
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO, TRAIN = (ROOT / "workflows" / f"{name}.json" for name in ("00-demo", "01-train-and-sweep"))
-WORKFLOWS = (DEMO, TRAIN)
+NAMES = ("00-demo", "01-train-and-sweep", "02-databend-bench", "03-glitch-tags")
+DEMO, TRAIN, BENCH, TAGS = WORKFLOWS = tuple(ROOT / "workflows" / f"{name}.json" for name in NAMES)
 
 Values = dict[str, dict[str, Any]]
 
@@ -27,7 +28,7 @@ def api_form(server: ComfyServer, path: Path = TRAIN) -> dict[str, Any]:
 
 
 def lay_out(server: ComfyServer, size: str = "small") -> None:
-    """Put a checkpoint of random weights and real photographs where 01-train-and-sweep expects its files."""
+    """Put a checkpoint of random weights and real photographs where 01 and 02 expect their files."""
     prompt = api_form(server)
     (checkpoint,) = values(prompt, "CheckpointLoaderSimple", "ckpt_name")
     (folder,) = values(prompt, "GlitchLoadDataset", "folder")
@@ -35,6 +36,8 @@ def lay_out(server: ComfyServer, size: str = "small") -> None:
     if not path.exists():
         write_random_checkpoint(path, size)
     write_photographs(server.base / folder)
+    (picture,) = values(api_form(server, BENCH), "LoadImage", "image")
+    photograph("astronaut").save(server.base / "input" / picture)
 
 
 def values(prompt: dict[str, Any], class_type: str, name: str) -> list[Any]:

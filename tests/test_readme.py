@@ -20,7 +20,7 @@ def test_the_tree_is_todays() -> None:
 
 def test_every_node_is_in_the_table() -> None:
     titles = [page.read_text("utf-8").lstrip("# ").splitlines()[0] for page in (ROOT / "web" / "docs").glob("*.md")]
-    assert len(titles) == 18
+    assert len(titles) == len(set(titles)) >= 37
     assert [title for title in titles if title not in README] == []
 
 

@@ -1,6 +1,7 @@
 """The shipped workflows: their files are sound, and each does its job on a real server.
 
-00-demo runs on the demo model, 01-train-and-sweep on a random SD1.5 network.
+00-demo and 03-glitch-tags run on the demo model, 01-train-and-sweep on a random SD1.5 network, 02-databend-bench needs
+none.
 Oracles: ComfyUI's own /object_info and validation for the file; safetensors and the pixels of saved files for the run.
 """
 
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from comfy_server import PACK_NAME
 from glitch_lora.host.demo_model import WEIGHTS
+from photographs import photograph
 from PIL import Image
 from safetensors import safe_open
-from shipped_workflow import DEMO, TRAIN, WORKFLOWS, api_form, lay_out, lowered, number_of, ui_form
+from shipped_workflow import BENCH, DEMO, TAGS, TRAIN, WORKFLOWS, api_form, lay_out, lowered, number_of, ui_form, values
 
 # Only sizes, numbers of steps and numbers of pictures differ from what is shipped.
 LOWERED = {
@@ -31,6 +33,7 @@ LOWERED = {
     "GlitchSweep": {"sizes": "64x64", "steps": "2"},
 }
 # Two steps instead of 300 in training and of 20 in sampling, two checkpoints instead of four.
+LOWERED_TAGS = {"GlitchRecipe": {"steps": 2, "checkpoint_every": 1}, "GlitchSweep": {"steps": "2"}}
 LOWERED_DEMO = {"GlitchRecipe": {"steps": 2, "checkpoint_every": 1}, "GlitchSweep": {"steps": "2"}}
 NOT_RUN = {"MarkdownNote"}
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -150,6 +153,61 @@ def test_demo_needs_no_file_and_no_choice(comfy_server, tmp_path):
         assert len([path for path in pictures if not path.stem.startswith("grid")]) == 12
 
 
+def test_the_bench_breaks_a_picture_in_four_ways_as_shipped(server):
+    """Everything as it is in the file. Oracle: the same operations called one after the other, without a server."""
+    picture = photograph("astronaut")
+    prompt = api_form(server, BENCH)
+    (name,) = values(prompt, "LoadImage", "image")
+    picture.save(server.base / "input" / name, format="PNG")
+    entry, _ = _queue(server, prompt, BENCH)
+    benches = [number for number, node in prompt.items() if node["class_type"] == "PreviewImage"]
+    assert len(benches) == 4
+    for number in benches:
+        (path,) = server.files({"outputs": {number: entry["outputs"][number]}})
+        with Image.open(path) as shown:
+            assert np.array_equal(np.asarray(shown.convert("RGB")), np.asarray(_chained(prompt, number, picture)))
+        assert np.abs(np.asarray(picture, int) - np.asarray(_chained(prompt, number, picture))).mean() > 5
+
+
+def _chained(prompt, number, picture):
+    """Return the picture after the Corrupt Image nodes that lead to a node."""
+    from glitch_lora.glitch.batch import corrupted_pictures
+
+    inputs = prompt[number]["inputs"]
+    source = prompt[inputs["images"][0]]
+    if source["class_type"] == "LoadImage":
+        before = picture
+    else:
+        before = _chained(prompt, inputs["images"][0], picture)
+    if prompt[number]["class_type"] == "PreviewImage":
+        return before
+    settings = {
+        name.removeprefix("operation."): given for name, given in inputs.items() if name.startswith("operation.")
+    }
+    return next(corrupted_pictures([before], inputs["operation"], settings, inputs["severity"], inputs["seed"]))
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights are not in this checkout")
+def test_glitch_tags_name_the_damage_in_half_of_the_captions(comfy_server, tmp_path):
+    """A fresh ComfyUI: clean and damaged twins, the tag on the damaged ones only, and a grid with and against it."""
+    with comfy_server(tmp_path / "fresh") as server:
+        prompt = lowered(api_form(server, TAGS), LOWERED_TAGS)
+        entry, told = _queue(server, prompt, TAGS)
+        assert len(told) == 2
+        (run,) = (server.base / "output" / "glitch_lora").glob("glitch-tags-*")
+        trained_on = json.loads((run / "config.json").read_text(encoding="utf-8"))["dataset"]
+        captions = [item["caption"] for item in trained_on]
+        assert len(captions) == 48
+        tagged = [caption for caption in captions if caption.startswith("glx_scan, ")]
+        assert sorted(caption.removeprefix("glx_scan, ") for caption in tagged) == sorted(set(captions) - set(tagged))
+        (grid,) = server.files({"outputs": {"grid": entry["outputs"][number_of(prompt, "GlitchGrid")]}})[-1:]
+        with Image.open(grid) as page:
+            assert page.width > 2 * 64 and page.height > 4 * 64
+        # two checkpoints would be four columns: base and last, each with and without the negative prompt
+        pictures = list((run / "sweeps").rglob("*.png"))
+        assert len([path for path in pictures if not path.stem.startswith("grid")]) == 16
+
+
 @each_workflow
 def test_workflow_is_listed_as_a_template(server, path):
     assert path.stem in server.get("/api/workflow_templates")[PACK_NAME]
@@ -186,7 +244,7 @@ def _slots(name, spec, values, place):
         return 0
     if isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR"):
         control = options.get("control_after_generate", name in ("seed", "noise_seed") and kind == "INT")
-        return 2 if control else 1
+        return 2 if control or options.get("image_upload") else 1
     return 0
 
 
