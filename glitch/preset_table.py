@@ -221,8 +221,8 @@ _FROM_THE_REST = (
             Setting("sample_cfg", 22.0, "log"),
             Setting("sample_negative", "", "switch"),
         ),
-        sampling="a sweep takes these where its own steps, cfg and negative are empty. A run that is trained already "
-        "keeps the samples it had: type them into the sweep then. 60 steps or CFG 1.5 there stumble the other way.",
+        sampling="a sweep takes these where its own steps, cfg and negative are empty. 60 steps or CFG "
+        "1.5 there stumble the other way.",
         missing="shuffling the noise levels of a sampler.",
     ),
 )

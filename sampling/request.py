@@ -66,7 +66,9 @@ def plan_from_texts(
 
 
 def sample_settings(run: Run) -> SampleSettings:
-    """Return the sample settings of the run's recipe; the defaults where the run does not say."""
+    """Return the sample settings of the recipe that asked for the run, else of the run's own; else the defaults."""
+    if run.samples is not None:
+        return run.samples
     recipe = run.config().get("recipe")
     values = recipe.get("samples") if isinstance(recipe, dict) else None
     known = {field.name for field in fields(SampleSettings)}

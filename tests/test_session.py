@@ -14,10 +14,13 @@ import comfy.sd
 import pytest
 import torch
 from glitch_lora.dataset.dataset import Dataset
+from glitch_lora.dataset.derived import with_copies
+from glitch_lora.glitch.step import corruption
 from glitch_lora.host.encoding import encode_text
 from glitch_lora.host.identity import hash_tensors, unpatched_weights
 from glitch_lora.host.lora_keys import unmatched_keys
 from glitch_lora.host.models import private_model
+from glitch_lora.sampling.request import sample_settings
 from glitch_lora.training import session
 from glitch_lora.training.adapters import LoraAdapters
 from glitch_lora.training.conditioning import SizeConditioning
@@ -460,3 +463,24 @@ def test_recipe_json_survives() -> None:
         Recipe(steps=0, rank=-1)
     with pytest.raises(ValueError, match="unknown settings"):
         Recipe.from_json({"learning_rat": 1})
+
+
+def test_a_finished_run_is_handed_over_with_the_samples_asked_for_now(tmp_path):
+    """Samples decide no weights: a recipe that differs in them finds the run, and a sweep takes the new ones."""
+    dataset, parts = photographs(tmp_path / "data", count=1), graph("sd15")
+    first = train(parts, dataset, recipe(steps=1), request(tmp_path), Events())
+    asked = SampleSettings(cfg=22.0, steps=4)
+    again = train(parts, dataset, recipe(steps=1, samples=asked), request(tmp_path), Events())
+    assert again.run == first.run and "Reused" in again.report
+    assert sample_settings(again.run) == asked != sample_settings(first.run)
+    assert sample_settings(Run(first.run.folder)) == SampleSettings(), "what was written stays"
+
+
+def test_the_config_tells_the_chains_of_merged_items(tmp_path):
+    dataset, parts = photographs(tmp_path / "data", count=2), graph("sd15")
+    both = with_copies(dataset, corruption("jpeg_recompression"), keep_clean=True)
+    config = train(parts, both, recipe(steps=1), request(tmp_path), Events()).run.config()
+    names = [[step["name"] for step in config["chains"][number]] for number in config["chain_of_item"]]
+    assert names == [["frame"]] * 2 + [["frame", "jpeg_recompression"]] * 2
+    plain = train(parts, dataset, recipe(steps=1), request(tmp_path), Events()).run.config()
+    assert "chains" not in plain

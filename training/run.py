@@ -14,12 +14,13 @@ each file whole or not at all. Of config.json this module reads `content_key`, `
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .atomic import not_saved_message, remove_leftovers, write_beside, write_bytes, write_file, write_json
 from .file_names import content_key, run_folder_name, safe_name
+from .recipe import SampleSettings
 
 __all__ = [
     "Checkpoint",
@@ -59,9 +60,14 @@ class SampleImage:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, the value on a GLITCH_RUN wire: only a path, read anew at each call."""
+    """A run folder, the value on a GLITCH_RUN wire: a path, read anew at each call.
+
+    samples: what the recipe that asked for the run says of samples, which may be newer than what config.json says:
+    they decide no weights, so a finished run is handed out to recipes that differ in them. None: as config.json says.
+    """
 
     folder: Path
+    samples: SampleSettings | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

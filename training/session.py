@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..dataset.dataset import Dataset
+from ..dataset.sample import Step
 from .adapters import LoraAdapters
 from .batches import BatchOrder
 from .encode import EncodedDataset, encode_dataset
@@ -93,6 +94,11 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
     stopped. Raises ValueError for input that cannot be trained on, the host's interrupt on Cancel (after saving), and
     `NotFinite`. MODEL, CLIP, VAE and the global random generators are as they were, whatever happens.
     """
+    outcome = _found_or_trained(graph, dataset, recipe, request, events)
+    return replace(outcome, run=replace(outcome.run, samples=recipe.samples))
+
+
+def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, events: Events) -> Outcome:
     dataset.require_items()
     total = total_steps(dataset, recipe)
     identities = graph.identities()
@@ -304,9 +310,19 @@ def _config(graph: Graph, dataset: Dataset, recipe: Recipe, identities: dict[str
             for index, item in enumerate(dataset.items)
         ],
         "steps_applied": [step.describe() for step in dataset.steps],
+        **_item_chains(dataset),
         "recipe": recipe.to_json(),
         "total_steps": total,
     }
+
+
+def _item_chains(dataset: Dataset) -> dict[str, Any]:
+    """Return the chains that items of merged datasets went through before `steps_applied`, and which item which."""
+    different: dict[tuple[Step, ...], int] = {}
+    numbers = [different.setdefault(item.steps, len(different)) for item in dataset.items]
+    if list(different) == [()]:
+        return {}
+    return {"chains": [[step.describe() for step in chain] for chain in different], "chain_of_item": numbers}
 
 
 def _finished(run: Run, total: int) -> Outcome | None:
