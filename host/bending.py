@@ -5,8 +5,9 @@ while the patched MODEL's network runs and are taken off in any case, so that cl
 one another's. All of them are lists on the MODEL: bends compose, and whoever has the MODEL without them has it plain.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,9 +22,9 @@ AttentionKind = Literal["self", "cross", "both"]
 Bend = Callable[[Tensor, str], Tensor]
 
 _KEY = "glitch_lora.bend"
-_ANY_SIGMA = 1e8  # ComfyUI calls the beginning of sampling 999999999.9
+_SCALES = (1, 2, 4, 8, 16, 32)  # of the grids inside a network, against the latent's
 # Norms of queries and keys work on heads, not on features.
-_OF_HEADS = re.compile(r"(?:^|[._])(?:query|key|q|k)_norm")
+_OF_HEADS = re.compile(r"(?:^|[._])(?:(?:query|key|q|k)_norm|(?:norm|ln)_(?:added_)?[qk](?:$|[._]))")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class _Window:
 
     def holds(self, options: dict[str, Any]) -> bool:
         sigmas = options.get("sigmas")
-        always = self.end <= 0 and self.start > _ANY_SIGMA  # asking a graphics card for a number makes it wait
+        always = self.end <= 0 and self.start == math.inf  # asking a graphics card for a number makes it wait
         return sigmas is None or always or self.end <= float(sigmas.max()) <= self.start
 
 
@@ -47,19 +48,22 @@ class _Grid:
     width: int
     patch: int = 1
 
+    def of(self, count: int) -> tuple[int, int] | None:
+        """Return the (height, width) of so many tokens, or None where no scale gives a grid of that many."""
+        sizes = [(-(-self.height // scale), -(-self.width // scale)) for scale in (self.patch, *_SCALES)]
+        return next((size for size in sizes if size[0] * size[1] == count), None)
+
     def bent(self, tokens: Tensor, bend: Bend, place: str) -> Tensor:
         """Return tokens [B, T, C] bent as a picture [B, C, h, w] where there is a scale at which T = h * w."""
-        for scale in (self.patch, 1, 2, 4, 8, 16, 32):
-            height, width = -(-self.height // scale), -(-self.width // scale)
-            if height * width == tokens.shape[1]:
-                planes = tokens.transpose(1, 2).unflatten(2, (height, width))
-                return bend(planes, place).flatten(2).transpose(1, 2)
-        return bend(tokens, place)
+        size = self.of(tokens.shape[1])
+        if size is None:
+            return bend(tokens, place)
+        return bend(tokens.transpose(1, 2).unflatten(2, size), place).flatten(2).transpose(1, 2)
 
 
 @dataclass(frozen=True)
 class _OutputBend:
-    """Wraps the network's forward: hooks on some outputs while it runs."""
+    """Wraps the call of the model: hooks on some outputs of its network while it runs."""
 
     site: Site
     blocks: tuple[str, ...]
@@ -70,10 +74,11 @@ class _OutputBend:
         options = _options(args, kwargs)
         if not self.window.holds(options):
             return executor(*args, **kwargs)
-        grid = _grid(args[0].shape, getattr(executor.class_obj, "patch_size", 1))
+        network = executor.class_obj.diffusion_model
+        grid = _grid(args[0].shape, getattr(network, "patch_size", 1))
         handles: list[Any] = []
         try:
-            for path, module in self._modules(executor.class_obj):
+            for path, module in self._modules(network):
                 handles.append(module.register_forward_hook(_hook(path, self.bend, grid), with_kwargs=True))
             return executor(*args, **kwargs)
         finally:
@@ -94,7 +99,7 @@ class _OutputBend:
 
 
 def _options(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the transformer options among the arguments of a network's forward."""
+    """Return the transformer options among the arguments of a model or its network."""
     given = (*args, kwargs.get("transformer_options"))
     return next((one for one in given if isinstance(one, dict) and "wrappers" in one), {})
 
@@ -106,17 +111,20 @@ def _note_shape(executor: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _grid(shape: torch.Size, patch: Any) -> _Grid | None:
-    """Return the grid of a latent [B, C, H, W]; None for others."""
+    """Return the grid of a latent [B, C, H, W], or [B, C, 1, H, W] as a film of one picture; None for others."""
     side = patch[-1] if isinstance(patch, list | tuple) else patch
-    return _Grid(shape[2], shape[3], side) if len(shape) == 4 and isinstance(side, int) else None
+    flat = len(shape) == 4 or (len(shape) == 5 and shape[2] == 1)
+    return _Grid(shape[-2], shape[-1], side) if flat and isinstance(side, int) else None
 
 
 def _hook(path: str, bend: Bend, grid: _Grid | None) -> Callable[..., Any]:
-    """Return a forward hook that bends a module's output; of several outputs the first, the picture's."""
+    """Return a forward hook that bends a module's output; of several outputs the picture's."""
 
     def hook(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         if isinstance(output, tuple):
-            return (_bent(output[0], bend, path, grid), *output[1:])
+            chosen = _pictures_place(output, grid)
+            bent = _bent(output[chosen], bend, path, grid)
+            return (*output[:chosen], bent, *output[chosen + 1 :])
         text = _text_tokens(kwargs.get("transformer_options") or {}) if "single_blocks" in path else 0
         bent = _bent(output[:, text:], bend, path, grid) if text else _bent(output, bend, path, grid)
         return torch.cat((output[:, :text], bent), 1) if text else bent
@@ -124,8 +132,18 @@ def _hook(path: str, bend: Bend, grid: _Grid | None) -> Callable[..., Any]:
     return hook
 
 
+def _pictures_place(outputs: Sequence[Any], grid: _Grid | None) -> int:
+    """Return which output is the picture's: FLUX gives it first, SD3 and Qwen Image after the text.
+
+    It is the one whose tokens are a grid of the latent. Where none or both are, it is the first.
+    """
+    tokens = [output.shape[1] if isinstance(output, Tensor) and output.dim() == 3 else 0 for output in outputs]
+    fitting = [place for place, count in enumerate(tokens) if grid and count and grid.of(count)]
+    return fitting[0] if fitting else 0
+
+
 def _bent(output: Any, bend: Bend, path: str, grid: _Grid | None) -> Any:
-    if not isinstance(output, Tensor) or output.dim() not in (3, 4):
+    if not isinstance(output, Tensor) or output.dim() < 3:
         return output
     return grid.bent(output, bend, path) if output.dim() == 3 and grid else bend(output, path)
 
@@ -235,12 +253,15 @@ def bend_model(
         raise ValueError(f"start_percent: got {start_percent:g} to {end_percent:g}, {allowed}, change it")
     blocks = chosen_blocks(model, choice or Choice())
     sampling = model.get_model_object("model_sampling")
-    window = _Window(float(sampling.percent_to_sigma(start_percent)), float(sampling.percent_to_sigma(end_percent)))
+    # From the beginning is from any noise level: some samplers begin above the model's own highest.
+    first = float(sampling.percent_to_sigma(start_percent)) if start_percent else math.inf
+    window = _Window(first, float(sampling.percent_to_sigma(end_percent)))
     clone = model.clone()
     if site == "attention":
         _add_attention(clone, part, kind, blocks, bend, window)
     else:
-        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, _KEY, _OutputBend(site, blocks, bend, window))
+        # Not around the network itself: some networks of ComfyUI, SD3's among them, ask for no wrappers.
+        clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, _KEY, _OutputBend(site, blocks, bend, window))
     return clone, blocks
 
 

@@ -7,7 +7,9 @@ outputs.
 from typing import Any
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.sample
+import comfy.supported_models
 import pytest
 import torch
 from glitch_lora.glitch.activations.features import FeatureBend
@@ -15,6 +17,7 @@ from glitch_lora.host.bending import bend_model
 from glitch_lora.host.description import fingerprint
 from glitch_lora.host.identity import model_identity
 from glitch_lora.host.network_blocks import Choice, chosen_blocks, network_blocks
+from random_checkpoint import random_weights
 from tiny_models import tiny_clip, tiny_flux, tiny_sd15, tiny_sdxl
 
 TINY = {"sd15": tiny_sd15, "sdxl": tiny_sdxl, "flux": tiny_flux}
@@ -246,6 +249,45 @@ def test_blocks_can_be_chosen_by_part_number_and_pattern() -> None:
         chosen_blocks(flux, Choice("pattern", pattern="["))
 
 
+def test_of_text_and_picture_the_picture_is_bent() -> None:
+    """SD3 asks for no wrappers around its network, and its blocks give the text first.
+
+    Oracle: the network whose last norm, which sees the last block's tokens of the picture, is silenced by hand.
+    """
+    config = comfy.supported_models.SD3({
+        "in_channels": 16, "depth": 2, "num_patches": 64, "pos_embed_max_size": 8, "adm_in_channels": 32,
+        "context_size": 64, "context_embedder_config": {"target": "torch.nn.Linear", "params":
+            {"in_features": 64, "out_features": 128}},
+    })  # fmt: skip
+    network = config.get_model({}, device="cpu")
+    network.diffusion_model.load_state_dict(random_weights(network.diffusion_model, 0))
+    model = comfy.model_patcher.CoreModelPatcher(
+        network.eval().requires_grad_(False), load_device=torch.device("cpu"), offload_device=torch.device("cpu")
+    )
+    text = torch.randn(1, 5, 64, generator=torch.Generator().manual_seed(1))
+    conditioning = [[text, {"pooled_output": text[:, 0, :32]}]]
+    noise = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(3))
+    seen: list[tuple[str, tuple[int, ...]]] = []
+
+    def looking(x: torch.Tensor, place: str) -> torch.Tensor:
+        seen.append((place, tuple(x.shape)))
+        return torch.zeros_like(x) if place.endswith("1") else x
+
+    def made(bent: Any) -> torch.Tensor:
+        with torch.inference_mode():
+            return comfy.sample.sample(
+                bent, noise, 1, 1.0, "euler", "simple", conditioning, conditioning, torch.zeros_like(noise), seed=3
+            )
+
+    silent = made(bend_model(model, looking)[0])
+    assert seen == [("joint_blocks.0", (1, 128, 4, 4)), ("joint_blocks.1", (1, 128, 4, 4))]
+    last = network.diffusion_model.final_layer.norm_final
+    hook = last.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
+    zeros = made(model)
+    hook.remove()
+    assert close(silent, zeros) and not close(silent, made(model))
+
+
 def test_other_transformers_are_cut_into_thirds() -> None:
     class Other(torch.nn.Module):
         def __init__(self) -> None:
@@ -271,5 +313,5 @@ def test_a_training_copy_has_no_bends(unet: Any) -> None:
 
     bent = bend_model(bend_model(unet[1], NOISE)[0], NOISE, "attention")[0]
     with private_model(bent) as private:
-        assert not any(private.patcher.wrappers.get("diffusion_model", {}).values())
+        assert not any(any(by_key.values()) for by_key in private.patcher.wrappers.values())
         assert private.patcher.model_options == {"transformer_options": {}}
