@@ -48,6 +48,11 @@ class Item:
         return self.key
 
     @property
+    def origin(self) -> list[Any]:
+        """Return nothing: what decides the sample is all in the item's own fields."""
+        return []
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """The steps the item has gone through: none, it comes from a file."""
         return ()
@@ -165,8 +170,9 @@ class Dataset:
         return tuple(places)
 
     def captions_in_order(self, variant: int = 0) -> tuple[str, ...]:
-        """Return every caption after the chain, in `content_order`."""
+        """Return every caption after the chain, in `content_order`; remembered, once where variants do not differ."""
         kept: dict[int, tuple[str, ...]] = self._captions
+        variant = variant if self.varies else 0
         if variant not in kept:
             kept[variant] = tuple(self.caption(index, variant) for index in self.content_order)
         return kept[variant]
@@ -182,9 +188,28 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that decides the samples: contents, captions, repeats, backgrounds, steps."""
-        items = [[item.key, item.caption, item.repeats, list(item.background)] for item in self.items]
+        items = [[item.key, item.caption, item.repeats, list(item.background), *item.origin] for item in self.items]
         text = json.dumps({"items": items, "steps": [step.describe() for step in self.steps]}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def chain_key(self) -> str:
+        """The steps as JSON and, when one of them looks at other samples, the sorted keys of all items."""
+        company = sorted(item.key for item in self.items) if self.gathers else []
+        return json.dumps([[step.describe() for step in self.steps], company], sort_keys=True)
+
+    @cached_property
+    def company_key(self) -> str:
+        """SHA-256 (hex) of everything but order that decides what the steps see of other samples, "" for nothing."""
+        if not self.gathers:
+            return ""
+        seen = [json.dumps([item.key, item.caption, list(item.background), *item.origin]) for item in self.items]
+        return hashlib.sha256("\n".join(sorted(seen)).encode()).hexdigest()
+
+    @cached_property
+    def gathers(self) -> bool:
+        """True when a step looks at other samples."""
+        return any(getattr(step, "gathers", False) for step in self.steps)
 
     @cached_property
     def varies(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Derived:
         """The name of the file, and the number of a further copy."""
         return f"{self._item.name} ({self.number + 1})" if self.number else self._item.name
 
-    @property
+    @cached_property
     def caption(self) -> str:
         """The caption after the chain, of the first variant."""
         return self.caption_of(0)
@@ -73,14 +74,19 @@ class Derived:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 (hex) of the file's bytes, the chain and the number; of nothing more, so that order is no matter."""
+        """SHA-256 (hex) of the file's bytes, the chain and the number; of nothing more, so that order is no matter.
+
+        After a step that looks at other samples also of their files.
+        """
         if not self.dataset.steps and not self.number:
             return self._item.key
-        gathered = any(getattr(step, "gathers", False) for step in self.dataset.steps)
-        company = sorted(item.key for item in self.dataset.items) if gathered else []
-        steps = [step.describe() for step in self.dataset.steps]
-        text = json.dumps([self._item.key, self._item.caption, steps, company, self.number], sort_keys=True)
+        text = json.dumps([self._item.key, self.dataset.chain_key, self.number])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def origin(self) -> list[Any]:
+        """Return what decides the sample beyond `key`, as JSON: captions and backgrounds as they were loaded."""
+        return [self._item.caption, list(self.background), *self._item.origin, self.dataset.company_key]
 
     @property
     def file_key(self) -> str:
@@ -134,9 +140,10 @@ def with_copies(dataset: Dataset, step: Step, copies: int = 1, keep_clean: bool 
     clean = derived_items(dataset) if keep_clean else ()
     # A first copy beside its clean twin is another item than it: both must not have one key.
     first = 1 if keep_clean else 0
-    numbered = tuple(item for number in range(first, first + copies) for item in _numbered(dataset, number))
-    damaged = replace(dataset, items=numbered, steps=(step,))
-    return Dataset((*clean, *derived_items(damaged)), notes=dataset.notes, broken=dataset.broken)
+    # Each set of copies is a dataset of its own: no picture looks at its own twins as if they were others.
+    sets = [replace(dataset, items=_numbered(dataset, first + one), steps=(step,)) for one in range(copies)]
+    damaged = tuple(item for each in sets for item in derived_items(each))
+    return Dataset((*clean, *damaged), notes=dataset.notes, broken=dataset.broken)
 
 
 def _numbered(dataset: Dataset, number: int) -> tuple["Derived", ...]:
