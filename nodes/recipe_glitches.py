@@ -20,7 +20,8 @@ class GlitchRecipeGlitches(io.ComfyNode):
             display_name="Recipe Glitches",
             category="Glitch LoRA/training",
             description="Bends a recipe: noise that shifts tones, noise that each picture meets again and again, a "
-            "loss that favours some noise levels, learning rates that jump. As it stands it changes nothing.",
+            "loss that favours some noise levels, learning rates that jump. What is left as it stands keeps what the "
+            "recipe has, so that several of these nodes add up.",
             search_aliases=["noise offset", "pyramid noise", "min snr", "restarts", "lr spike", "timestep range"],
             inputs=[RecipeSocket.Input("recipe", tooltip="The recipe to bend."), *_noise(), *_levels(), *_rates()],
             outputs=[RecipeSocket.Output(display_name="recipe", tooltip="The bent recipe, for Train LoRA.")],
@@ -28,9 +29,11 @@ class GlitchRecipeGlitches(io.ComfyNode):
 
     @classmethod
     def execute(cls, recipe: Any, lr_cycles: int, **settings: Any) -> io.NodeOutput:
+        """Return the recipe with those settings that are not the defaults; the others stay as an earlier node left."""
+        changed = {name: value for name, value in settings.items() if value != getattr(DEFAULT, name)}
         if lr_cycles:
-            settings |= {"lr_schedule": "cosine_with_restarts", "lr_cycles": lr_cycles}
-        return io.NodeOutput(recipe.changed(**settings))
+            changed |= {"lr_schedule": "cosine_with_restarts", "lr_cycles": lr_cycles}
+        return io.NodeOutput(recipe.changed(**changed))
 
 
 def _noise() -> list[io.Input]:
@@ -79,8 +82,8 @@ def _levels() -> list[io.Input]:
             min=0.0,
             max=1000.0,
             step=0.5,
-            tooltip="Weights the loss by min(SNR, gamma). 5 is usual, 20 is nearly unweighted on epsilon models, 0 is "
-            "off.",
+            tooltip="Weights the clean picture's error by min(SNR, gamma): less for what is nearly clean already. 5 is "
+            "usual, 20 is nearly unweighted on epsilon models, 0 is off.",
         ),
         io.Float.Input(
             "min_timestep",

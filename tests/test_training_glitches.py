@@ -39,6 +39,16 @@ def test_multires_noise_has_unit_variance_and_more_of_the_coarse() -> None:
     assert coarse[1] > 1.5 * coarse[0]
 
 
+def test_noise_of_a_film_is_noise_for_each_of_its_frames() -> None:
+    film = torch.zeros(1, 16, 3, 16, 16)
+    bent = {"multires_noise_iterations": 4, "multires_noise_discount": 0.8, "noise_offset": 0.5, "frozen_noises": 2}
+    noise = noises(100, film, **bent)
+    assert noise.shape == (100, 16, 3, 16, 16) and torch.isfinite(noise).all()
+    means = noises(200, film, noise_offset=0.5).mean((-1, -2))
+    assert means.mean(2).std() == pytest.approx(0.5, rel=0.1), "a channel's offset is that of all its frames"
+    assert (means - means.mean(2, keepdim=True)).std() < 0.1
+
+
 def test_frozen_noises_belong_to_a_picture() -> None:
     mine, other = LATENT, LATENT + 1
     drawn = {noise.numpy().tobytes() for noise in noises(60, mine, frozen_noises=3)}
@@ -105,5 +115,9 @@ def test_the_node_on_a_server(server) -> None:
     assert set(object_info["input"]["required"]) == {"recipe", *inputs}
     same = GlitchRecipeGlitches.execute(Recipe(lr_schedule="linear"), **inputs).result[0]
     assert same == Recipe(lr_schedule="linear"), "as it comes it changes nothing"
+    offset = Recipe(noise_offset=0.3, max_timestep=0.5)
+    assert GlitchRecipeGlitches.execute(offset, **inputs).result[0] == offset, "what an earlier node bent stays bent"
+    both = GlitchRecipeGlitches.execute(offset, **inputs | {"frozen_noises": 2}).result[0]
+    assert both == offset.changed(frozen_noises=2)
     bent = GlitchRecipeGlitches.execute(Recipe(), **inputs | {"lr_cycles": 6}).result[0]
     assert (bent.lr_schedule, bent.lr_cycles) == ("cosine_with_restarts", 6)

@@ -10,7 +10,7 @@ from .recipe import Recipe
 
 
 def training_noise(recipe: Recipe, latent: Tensor, step: int, place: int) -> Tensor:
-    """Return the noise for a picture's latent [1, C, H, W], fp32 on the CPU, a function of seed, step and place.
+    """Return the noise for a latent [1, C, H, W] or [1, C, T, H, W], fp32 on the CPU, of seed, step and place alone.
 
     With `frozen_noises` it is one of that many tensors that belong to this latent alone. The offset shifts each channel
     as a whole; multi-resolution noise adds coarser noise, enlarged, with less weight the coarser.
@@ -40,8 +40,9 @@ def _multires(noise: Tensor, recipe: Recipe, purpose: tuple[object, ...]) -> Ten
         ratio = 2 + 2 * float(uniform(1, recipe.seed, "multires_ratio", *purpose, level))
         size = max(1, int(height / ratio**level)), max(1, int(width / ratio**level))
         coarse = normal((*noise.shape[:-2], *size), recipe.seed, "multires", *purpose, level)
-        enlarged = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-        mixed = mixed + recipe.multires_noise_discount**level * enlarged
+        planes = coarse.flatten(1, -3)
+        enlarged = torch.nn.functional.interpolate(planes, (height, width), mode="bilinear", align_corners=False)
+        mixed = mixed + recipe.multires_noise_discount**level * enlarged.reshape(noise.shape)
         if size == (1, 1):
             break
     return mixed / mixed.std()

@@ -36,13 +36,13 @@ def loss_per_sample(
 
 
 def min_snr_weight(prediction: Literal["epsilon", "v_prediction", "flow"], sigma: Tensor, gamma: float) -> Tensor:
-    """Return what `loss_per_sample` is multiplied by [B] for min-SNR-gamma (Hang et al. 2023, equation 7), 0..gamma.
+    """Return what `loss_per_sample` is multiplied by [B] for min-SNR-gamma (Hang et al. 2023, equation 7), 0..1.
 
     The paper weights the clean picture's error by min(SNR, gamma). That error is the prediction's times sigma squared
     for epsilon (SNR = 1 / sigma^2, in ComfyUI's scaling) and flow (SNR = ((1 - sigma) / sigma)^2), and the prediction's
     over SNR + 1 for velocity. gamma: above 0; 5 is the paper's, infinity weights by the whole SNR.
     """
-    sigma = sigma.double()
+    sigma = sigma.float()
     snr = ((1 - sigma) / sigma) ** 2 if prediction == "flow" else sigma**-2
     of_clean = 1 / (snr + 1) if prediction == "v_prediction" else sigma**2
-    return (snr.clamp(max=gamma) * of_clean).float()
+    return snr.clamp(max=gamma) * of_clean
