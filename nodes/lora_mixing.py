@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..glitch.loras.blending import Method, blend_loras, extrapolate_loras
 from ..glitch.loras.transplant import Fit, Target, transplant_lora
 from ..host.choices import require_choice
+from ..host.progress import check_interrupt
 from .inputs import combo
 from .weights import CATEGORY, ONLY_BLOCKS
 
@@ -64,7 +65,8 @@ class GlitchTransplantLora(io.ComfyNode):
         """Return the fitted LoRA and how much of it was applied."""
         from ..host.lora_targets import lora_targets
 
-        fitted = transplant_lora(lora, Target(*lora_targets(model, clip)), fit=fit, keep_norm=keep_norm)
+        target = Target(*lora_targets(model, clip))
+        fitted = transplant_lora(lora, target, fit=fit, keep_norm=keep_norm, check=check_interrupt)
         return io.NodeOutput(fitted.tensors, fitted.report)
 
 
@@ -118,14 +120,15 @@ class GlitchBlendLoras(io.ComfyNode):
     ) -> io.NodeOutput:
         """Return the blend and what was blended."""
         chosen = require_choice(method, "method", _METHODS, cls.hidden.prompt)
+        common: dict[str, Any] = {"rank": rank, "only_blocks": only_blocks, "check": check_interrupt}
         if chosen["method"] == _EXTRAPOLATE:
-            blend = extrapolate_loras(lora_a, lora_b, chosen["t"], rank=rank, only_blocks=only_blocks)
+            blend = extrapolate_loras(lora_a, lora_b, chosen["t"], **common)
             return io.NodeOutput(blend.tensors, f"t = {chosen['t']:g}. {blend.report}")
         given = {"a": lora_a, "b": lora_b, "c": lora_c, "d": lora_d}
         letters = [letter for letter, lora in given.items() if lora is not None]
         weights = [chosen.get(f"weight_{letter}", 1.0) for letter in letters]
         loras = [lora for lora in given.values() if lora is not None]
-        blend = blend_loras(loras, weights, method=chosen["method"], rank=rank, only_blocks=only_blocks)
+        blend = blend_loras(loras, weights, method=chosen["method"], **common)
         return io.NodeOutput(blend.tensors, blend.report)
 
 

@@ -10,6 +10,7 @@ from ..glitch.registry import all_operations
 from ..host.choices import require_choice
 from ..host.folders import loras_folder
 from ..host.lora_files import lora_files, lora_path
+from ..host.progress import check_interrupt
 from ..training.lora_file import load_safetensors
 from ..training.publish import DTYPE_CHOICES, save_lora
 from ..training.run import LAST, Run
@@ -177,7 +178,14 @@ class GlitchBendLora(io.ComfyNode):
         values = dict(require_choice(operation, "operation", names, cls.hidden.prompt))
         name = values.pop("operation")
         bent = bend_lora(
-            lora, name, values, severity=severity, seed=seed, norm_match=norm_match, only_blocks=only_blocks
+            lora,
+            name,
+            values,
+            severity=severity,
+            seed=seed,
+            norm_match=norm_match,
+            only_blocks=only_blocks,
+            check=check_interrupt,
         )
         return io.NodeOutput(bent.tensors, bent.report)
 

@@ -6,6 +6,7 @@ import comfy.lora
 import pytest
 import torch
 from adapters_for_tests import random_adapters
+from glitch_lora.glitch.loras.bending import bend_lora
 from glitch_lora.glitch.loras.blending import blend_loras, extrapolate_loras
 from glitch_lora.glitch.loras.layers import norm
 from glitch_lora.glitch.loras.state import read_lora
@@ -79,6 +80,23 @@ def test_four_loras_of_which_one_spells_otherwise(pair: Any) -> None:
     same(average, {name: sum(part[name] for part in parts) / 4 for name in parts[0]})
 
 
+def test_half_precision_keeps_its_digits() -> None:
+    """A small alpha over a large rank must not take numbers to where half precision ends. Oracle: the exact sum."""
+    halves = [{key: tensor.half() for key, tensor in random_lora(seed, 8, 0.001).items()} for seed in (1, 2)]
+    halves = [
+        {k: t * 0.01 if "lora_up" in k else t.float() if "alpha" in k else t for k, t in lora.items()}
+        for lora in halves
+    ]
+    one, other = map(dense, halves)
+    result = blend_loras(halves, [1, 1]).tensors
+    assert {tensor.dtype for key, tensor in result.items() if "alpha" not in key} == {torch.float16}
+    for name, blend in dense(result).items():
+        wanted = one[name] + other[name]
+        assert (blend - wanted).norm() < 1e-3 * wanted.norm()
+    mixed = blend_loras([halves[0], {key: tensor.bfloat16() for key, tensor in halves[1].items()}], [1, 1]).tensors
+    assert {tensor.dtype for tensor in mixed.values()} == {torch.float32}, "what holds the numbers of both"
+
+
 @pytest.mark.parametrize("t", [-2.0, 0.0, 0.5, 1.0, 3.0])
 def test_extrapolation_is_a_straight_line(pair: Any, t: float) -> None:
     one, other = map(dense, pair)
@@ -146,6 +164,29 @@ def test_what_cannot_be_blended_is_refused_or_told(pair: Any) -> None:
     assert "no layer in common" in blend_loras([pair[0], strange], [1, 1]).report
     with pytest.raises(ValueError, match="got 1 with 1 weights"):
         blend_loras(pair[:1], [1])
+    with pytest.raises(ValueError, match="only_blocks: got 'midle', which names no layer"):
+        blend_loras(pair, [1, 1], only_blocks="midle")
+    broken = {key: tensor / 0 if "up_blocks" in key else tensor for key, tensor in pair[1].items()}
+    with pytest.raises(ValueError, match="got numbers in lora_unet_up_blocks_1.* that are not finite"):
+        blend_loras([pair[0], broken], [1, 1], method="orthogonal")
+
+
+def test_cancel_is_seen_at_every_layer(pair: Any) -> None:
+    class Cancelled(BaseException):
+        pass
+
+    def cancel() -> None:
+        raise Cancelled
+
+    target = Target({"a.attn1.to_q": (8, 8)}, {})
+    for work in (
+        lambda: blend_loras(pair, [1, 1], check=cancel),
+        lambda: extrapolate_loras(*pair, 0.5, check=cancel),
+        lambda: bend_lora(pair[0], "lora_noise", {}, check=cancel),
+        lambda: transplant_lora(pair[0], target, check=cancel),
+    ):
+        with pytest.raises(Cancelled):
+            work()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A LORA_MODEL through one operation, and what became of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,32 +31,55 @@ def bend_lora(
     seed: int = 0,
     norm_match: bool = False,
     only_blocks: str = "",
+    check: Callable[[], None] = lambda: None,
 ) -> BentLora:
     """Return a LORA_MODEL bent by an operation on "loras"; what comes in is not changed.
 
     only_blocks: a regular expression; layers it does not name are passed on bit for bit. norm_match: each bent layer
     gets its Frobenius norm back, so that structure and not strength is compared. At severity 0 every tensor is the one
-    that came in. Raises ValueError for other operations and values, and when the pattern names no layer.
+    that came in. check: called before each layer, may raise to stop. Raises ValueError for other operations and values,
+    and when the pattern names no layer.
     """
     found = find_operation(operation)
     if found.subject != "loras":
         raise ValueError(f"operation: got {operation!r}, allowed operations on loras, choose one of them")
     lora = read_lora(tensors)
-    picked = {name: layer for name, layer in lora.layers.items() if chosen(name, only_blocks)}
+    picked = Watched({name: layer for name, layer in lora.layers.items() if chosen(name, only_blocks)}, check)
     if not picked:
         raise ValueError(_nothing_to_bend(lora, only_blocks))
-    _check_finite(picked)
+    require_finite(picked)
     bent = dict(found.apply(picked, generator(seed, operation, "lora"), severity, **dict(parameters)))
     if norm_match and severity:
         bent = {name: _matched(layer, picked[name]) for name, layer in bent.items()}
     head = f"{operation} at severity {severity:g}, seed {seed}{', norms matched' if norm_match else ''}."
     report = "\n".join([head, change_report(picked, bent, len(lora.layers)), lora.others_report()]).strip()
-    return BentLora(lora.written(lora.layers | bent), report)
+    return BentLora(lora.written({**lora.layers, **bent}), report)
 
 
-def _check_finite(layers: Mapping[str, Layer]) -> None:
+class Watched(Mapping[str, Layer]):
+    """Layers that call `check` each time that one of them is about to be looked at."""
+
+    def __init__(self, layers: Mapping[str, Layer], check: Callable[[], None]) -> None:
+        self._layers = layers
+        self._check = check
+
+    def __getitem__(self, name: str) -> Layer:
+        return self._layers[name]
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._layers:
+            self._check()
+            yield name
+
+
+def require_finite(layers: Mapping[str, Layer]) -> None:
+    """Raise ValueError naming the first layer that has numbers which are none."""
     for name, layer in layers.items():
-        if not (layer.up.float().isfinite().all() and layer.down.float().isfinite().all()):
+        parts = [part for part in (layer.up, layer.down, layer.mid) if part is not None]
+        if not (math.isfinite(layer.scale) and all(part.float().isfinite().all() for part in parts)):
             allowed = "allowed finite ones, leave it out with only_blocks or use an earlier checkpoint"
             raise ValueError(f"lora: got numbers in {name} that are not finite, {allowed}")
 
@@ -67,7 +90,11 @@ def _nothing_to_bend(lora: Lora, only_blocks: str) -> str:
         return (
             f"lora: got adapters of another kind ({kinds}), allowed LoRAs of two factors a layer, connect one of these"
         )
-    names = list(lora.layers)
+    return no_layer(only_blocks, list(lora.layers))
+
+
+def no_layer(only_blocks: str, names: list[str]) -> str:
+    """Return what to say of a pattern that names none of these layers."""
     some = f"allowed patterns that name one of the {len(names)} layers, such as {place(names[0]).label}"
     return f"only_blocks: got {only_blocks!r}, which names no layer, {some} or part of {names[0]}, change it"
 

@@ -68,9 +68,17 @@ class Layer:
 
 
 def assembled(up: Tensor, down: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Layer:
-    """Return ``up @ down`` as a layer of scale 1 for a weight of that shape: (out, in, kernel...)."""
+    """Return ``up @ down`` as a layer of scale 1 for a weight of that shape: (out, in, kernel...).
+
+    Each component's two sides get sizes that are nearly equal, by powers of two, which change no digit: a scale of
+    1/128 in one of them alone would take it to where half precision loses digits.
+    """
     empty = Layer(torch.empty(1, *shape[1:], dtype=dtype), torch.empty(shape[0], 1, dtype=dtype), 1.0)
-    return empty.with_factors(up, down)
+    sizes = up.abs().amax(0), down.abs().amax(1)
+    alive = (sizes[0] > 0) & (sizes[1] > 0)
+    ratio = torch.where(alive, sizes[1] / sizes[0].where(alive, 1.0), 1.0)
+    factor = torch.exp2((ratio.log2() / 2).round())
+    return empty.with_factors(up * factor, down / factor[:, None])
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
 """A LoRA on a model it was not made for: each layer finds its nearest counterpart and is cut or stretched to fit."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
@@ -40,7 +40,12 @@ class _Count:
 
 
 def transplant_lora(
-    tensors: Mapping[str, Tensor], target: Target, *, fit: Fit = "interpolate", keep_norm: bool = True
+    tensors: Mapping[str, Tensor],
+    target: Target,
+    *,
+    fit: Fit = "interpolate",
+    keep_norm: bool = True,
+    check: Callable[[], None] = lambda: None,
 ) -> BentLora:
     """Return a LORA_MODEL for the target's layers, and how many of the layers that came in found a place.
 
@@ -48,7 +53,8 @@ def transplant_lora(
     does the same (attention queries, feed-forward, a block's convolution...) at the same relative depth, in the same
     part of the network if that has one. Its channels are then made to fit: crop and pad leaves out the last ones or
     adds zeros, tile repeats them, interpolate stretches them; kernels are cropped or padded around their centre.
-    "exact only" moves and changes nothing. keep_norm: what was made to fit has the Frobenius norm it had.
+    "exact only" moves and changes nothing. keep_norm: what was made to fit has the Frobenius norm it had. check: called
+    before each layer that is made to fit, may raise to stop.
     """
     lora = read_lora(tensors)
     count = _Count()
@@ -69,7 +75,7 @@ def transplant_lora(
         free = [slot for name, shape in target.shapes.items() if name not in taken for slot in slots(name, shape)]
         homes = _matched([slot for name, layer in waiting.items() for slot in slots(name, layer.shape)], free)
         _tally(waiting, homes, target, count)
-        written |= _written(waiting, homes, target, fit, keep_norm)
+        written |= _written(waiting, homes, target, fit, keep_norm, check)
     return BentLora(written, _report(count, len(lora.layers), lora.others_report()))
 
 
@@ -122,11 +128,17 @@ def _tally(waiting: Mapping[str, Layer], homes: Mapping[Slot, Slot], target: Tar
 
 
 def _written(
-    waiting: Mapping[str, Layer], homes: Mapping[Slot, Slot], target: Target, fit: Fit, keep_norm: bool
+    waiting: Mapping[str, Layer],
+    homes: Mapping[Slot, Slot],
+    target: Target,
+    fit: Fit,
+    keep_norm: bool,
+    check: Callable[[], None],
 ) -> dict[str, Tensor]:
     pieces: dict[str, list[tuple[Tensor, Tensor]]] = {}
     dtypes: dict[str, torch.dtype] = {}
     for source, home in homes.items():
+        check()
         layer, shape = waiting[source.name], target.shapes[home.name]
         pieces.setdefault(home.name, []).append(_piece(layer, source, home, shape, fit, keep_norm))
         dtypes[home.name] = layer.up.dtype
