@@ -3,8 +3,13 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from .derived import Derived
+from .sample import Step
+
 if TYPE_CHECKING:
     from .dataset import Dataset
+
+_SHOWN_CHAINS = 8
 
 
 def describe_dataset(dataset: "Dataset") -> str:
@@ -24,9 +29,8 @@ def describe_dataset(dataset: "Dataset") -> str:
 
 def warnings(dataset: "Dataset") -> list[str]:
     """Return one line for each thing in the chain that works, but probably not as meant."""
-    kinds = [step.kind for step in dataset.steps]
     found = []
-    if "corruption" in kinds and "framing" in kinds[kinds.index("corruption") :]:
+    if any(map(_is_softened, _chains(dataset))):
         found.append(
             "Warning: a corruption comes before the framing, so resizing will soften it. Frame first to keep it sharp."
         )
@@ -45,7 +49,7 @@ def _counts(dataset: "Dataset") -> str:
 
 def _sizes(dataset: "Dataset") -> list[str]:
     counted = Counter(dataset.framed_size(index) for index in range(len(dataset)))
-    framed = any(step.kind == "framing" for step in dataset.steps)
+    framed = any(step.kind == "framing" for chain in _chains(dataset) for step in chain)
     title = "Framed to:" if framed else "Sizes (not framed yet):"
     shown = [f"  {width}x{height}: {count}" for (width, height), count in counted.most_common(12)]
     rest = [f"  and {len(counted) - 12} other sizes"] if len(counted) > 12 else []
@@ -59,13 +63,27 @@ def _captions(dataset: "Dataset") -> str:
     return f"Captions: {words}; {empty} empty." if empty else f"Captions: {words}."
 
 
+def _chains(dataset: "Dataset") -> Counter[tuple[Step, ...]]:
+    """Return how many pictures went through each chain of steps, from their files on."""
+    return Counter((*item.steps, *dataset.steps) for item in dataset.items)
+
+
 def _chain(dataset: "Dataset") -> list[str]:
-    if not dataset.steps:
-        return []
-    return [
-        "Steps, in order:",
-        *(f"  {number}. {_step(step.describe())}" for number, step in enumerate(dataset.steps, 1)),
-    ]
+    chains = _chains(dataset)
+    lines: list[str] = []
+    for chain, count in list(chains.items())[:_SHOWN_CHAINS]:
+        if chain or len(chains) > 1:
+            whose = f" of {count} pictures" if len(chains) > 1 else ""
+            lines.append(f"Steps{whose}, in order:" if chain else f"Steps{whose}: none.")
+        lines += [f"  {number}. {_step(step.describe())}" for number, step in enumerate(chain, 1)]
+    rest = len(chains) - _SHOWN_CHAINS
+    return [*lines, f"and {rest} other chains of steps"] if rest > 0 else lines
+
+
+def _is_softened(chain: tuple[Step, ...]) -> bool:
+    """Say whether pictures are resized after they were damaged."""
+    damaged = [step.kind == "corruption" and step.touches == "image" for step in chain]
+    return True in damaged and any(step.kind == "framing" for step in chain[damaged.index(True) :])
 
 
 def _step(values: dict[str, Any]) -> str:
@@ -86,5 +104,7 @@ def _flat(values: dict[str, Any]) -> list[str]:
 
 
 def _is_enlarged(dataset: "Dataset", index: int) -> bool:
-    before, after = dataset.items[index].size, dataset.framed_size(index)
-    return after[0] > before[0] or after[1] > before[1]
+    item = dataset.items[index]
+    before, after = item.size, dataset.framed_size(index)
+    earlier = isinstance(item, Derived) and _is_enlarged(item.dataset, item.index)
+    return earlier or after[0] > before[0] or after[1] > before[1]

@@ -178,8 +178,9 @@ def operation(
 def find_operation(name: str) -> Operation:
     """Return the operation called `name`. Raises ValueError with the names there are."""
     for subject in get_args(Subject):
-        if name not in OPERATIONS:
-            _load(subject)
+        if name in OPERATIONS:
+            break
+        _load(subject)
     if name not in OPERATIONS:
         raise ValueError(f"operation: got {name!r}, allowed {sorted(OPERATIONS)}, choose one of them")
     return OPERATIONS[name]

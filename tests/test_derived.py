@@ -110,6 +110,23 @@ def test_captions_that_do_not_vary_are_worked_out_once(photos: Dataset) -> None:
     assert varying.captions_in_order(7) != varying.captions_in_order(0)
 
 
+def test_the_report_tells_every_chain(photos: Dataset) -> None:
+    framed = photos.with_step(Frame(FixedFit(width=64, height=64)))
+    alike = with_copies(framed, corruption("jpeg_recompression"), 2).report()
+    assert "Steps, in order:\n  1. frame:" in alike and "  2. jpeg_recompression: quality 10" in alike
+    assert "Framed to:" in alike and "soften" not in alike and "8 picture(s) are smaller than their frame" in alike
+    report = with_copies(photos, corruption("jpeg_recompression"), 2, keep_clean=True).report()
+    assert "Steps of 4 pictures: none.\nSteps of 8 pictures, in order:\n  1. jpeg_recompression" in report
+    assert "soften" in with_copies(photos, corruption("grain"), 2).with_step(framed.steps[0]).report()
+    steps = [corruption("grain", seed=seed) for seed in range(10)]
+    assert merged([photos.with_step(step) for step in steps]).report().endswith("\nand 2 other chains of steps")
+
+
+@pytest.mark.parametrize("name", ["false_captions", "latent_noise", "size_lie"])
+def test_only_damaged_pictures_are_softened_by_the_framing(photos: Dataset, name: str) -> None:
+    assert "soften" not in photos.with_step(corruption(name)).with_step(Frame(FixedFit())).report()
+
+
 QUICK = [one.name for one in all_operations() if one.family not in ("datamosh", "compression", "databending")]
 TEXTS = [one.name for one in all_operations("captions")]
 LATER = [one.name for subject in ("sizes", "latents", "conditioning") for one in all_operations(subject)]
