@@ -198,6 +198,20 @@ def test_others_are_seen_undamaged_and_by_content(dataset: Dataset) -> None:
         assert sum(found) == 1 and not found[item]
 
 
+def test_who_is_seen_by_others_is_made_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+    sample = Dataset.sample
+
+    def counted(self: Dataset, index: int, variant: int = 0) -> object:
+        made.append((index, variant))
+        return sample(self, index, variant)
+
+    monkeypatch.setattr(Dataset, "sample", counted)
+    seen = replace(dataset, steps=(*dataset.steps, corruption("latent_mixup"), corruption("pooled_swap")))
+    encoded(seen)
+    assert sorted(made) == [(index, 0) for index in range(4)]
+
+
 def test_only_some_and_in_variants(dataset: Dataset) -> None:
     some = dataset.with_step(corruption("latent_holes", fraction=0.5, seed=1))
     clean, data = encoded(dataset), encoded(some)

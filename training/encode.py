@@ -8,7 +8,7 @@ that; what they make has keys of its own.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,7 @@ class _Encoding:
         self, dataset: Dataset, encoders: Encoders, recipe: Recipe, identities: dict[str, Any], store: Store
     ) -> None:
         self._dataset = dataset
-        self._companies: dict[tuple[str, int], Sequence[Any]] = {}
+        self._undamaged: dict[tuple[int, int], _Entry] = {}
         self._encoders = encoders
         self._recipe = recipe
         self._store = store
@@ -139,17 +139,23 @@ class _Encoding:
         self._clip = json.dumps([identities["clip"], recipe.prompt_syntax], sort_keys=True)
 
     def entry(self, index: int, variant: int) -> _Entry:
-        sample = self._dataset.sample(index, variant)
-        caption = self._caption(sample, index, variant)
-        latent_key, shape = self.image(self._dataset.items[index].name, sample.image)
-        text_key = self.text(caption)
+        entry = self._clean(index, variant)
         for step, random in self._dataset.encoded_steps(index, variant):
             if step.touches == "latent":
-                latent_key = self._damaged(step, random, latent_key, index, variant)
+                entry = replace(entry, latent_key=self._damaged(step, random, entry.latent_key, index, variant))
             else:
-                text_key = self._damaged(step, random, text_key, index, variant)
-        size = SizeConditioning(sample.original_size, sample.crop, sample.image.size)
-        return _Entry(latent_key, text_key, shape, size, caption)
+                entry = replace(entry, text_key=self._damaged(step, random, entry.text_key, index, variant))
+        return entry
+
+    def _clean(self, index: int, variant: int) -> _Entry:
+        """Return a variant encoded and not damaged; asked for again, also by other items, it is not made again."""
+        if (index, variant) not in self._undamaged:
+            sample = self._dataset.sample(index, variant)
+            caption = self._caption(sample, index, variant)
+            latent_key, shape = self.image(self._dataset.items[index].name, sample.image)
+            size = SizeConditioning(sample.original_size, sample.crop, sample.image.size)
+            self._undamaged[index, variant] = _Entry(latent_key, self.text(caption), shape, size, caption)
+        return self._undamaged[index, variant]
 
     def image(self, name: str, image: Image.Image) -> tuple[str, tuple[int, ...]]:
         width, height = image.size
@@ -201,20 +207,14 @@ class _Encoding:
         return [self._dataset.fingerprint, variant, company.place, *dropout]
 
     def _company(self, step: Any, index: int, variant: int) -> "_Company":
-        """Return every item's undamaged latent or conditioning, each encoded when it is asked for."""
+        """Return every item's undamaged latent or conditioning, each encoded or read when it is asked for."""
         order = self._dataset.content_order
-        asked = (step.touches, variant)
-        if asked not in self._companies:
-            self._companies[asked] = Lazy(len(order), lambda place: self._clean(step.touches, order[place], variant))
-        return _Company(self._dataset.content_places[index], variant, self._companies[asked])
 
-    def _clean(self, touches: str, index: int, variant: int) -> Any:
-        sample = self._dataset.sample(index, variant)
-        if touches == "latent":
-            key, _ = self.image(self._dataset.items[index].name, sample.image)
-        else:
-            key = self.text(self._caption(sample, index, variant))
-        return _value(_stored(self._store, key))
+        def other(place: int) -> Any:
+            clean = self._clean(order[place], variant)
+            return _value(_stored(self._store, clean.latent_key if step.touches == "latent" else clean.text_key))
+
+        return _Company(self._dataset.content_places[index], variant, Lazy(len(order), other))
 
 
 @dataclass(frozen=True)
