@@ -248,6 +248,28 @@ def test_a_bent_model_draws_otherwise_and_the_plain_one_as_before(server: ComfyS
     assert np.array_equal(pixels(server, again, "after"), plain)
 
 
+def test_a_file_that_changed_is_read_again(server: ComfyServer, run_name: str, shapes: dict[str, int]) -> None:
+    path = server.base / "models" / "loras" / "changing.safetensors"
+    prompt = {
+        "load": node("GlitchLoadLora", {"source": "file", "source.lora_name": path.name}),
+        "show": node("PreviewAny", source=["load", 2]),
+    }
+    shown = []
+    for seed in (1, 2):
+        save_safetensors(path, fitting(seed, shapes), {})
+        shown += [server.queue(prompt)["outputs"]["show"]["text"][0] for _ in range(2)]
+    assert shown[0] == shown[1] != shown[2] == shown[3]
+
+
+def test_a_run_that_is_not_connected_is_asked_for(server: ComfyServer, run_name: str) -> None:
+    prompt = {
+        "load": node("GlitchLoadLora", {"source": "run", "source.step": -1}),
+        "show": node("PreviewAny", source=["load", 2]),
+    }
+    with pytest.raises(PromptError, match=r"GlitchLoadLora .*Required input is missing: run"):
+        server.queue(prompt)
+
+
 @pytest.mark.parametrize(
     ("kind", "inputs", "links", "words"),
     [
