@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.similarity import distance
+
 Picture = NDArray[np.uint8]
 
 _BLOCK = 8
@@ -17,7 +19,8 @@ def blockiness(picture: Picture) -> float:
     The mean step between neighbouring pixels across the edges of 8x8 blocks less the mean step across the middles of
     the blocks, of luma, over both directions (the difference of steps at and off block edges of Wang, Bovik and Evans
     2000, "Blind measurement of blocking artifacts in images"). The middles are edges of 4x4 blocks too, so that faults
-    of 4x4 latents count nothing. Steps above 24 belong to what is drawn and are left out on both sides.
+    of 4x4 latents count nothing. Steps above 24 belong to what is drawn and are left out on both sides. The metric of
+    that name, in contrast, gives a ratio and searches the grid; drawings of 64 pixels are too small for it.
     """
     luma = picture.astype(np.float64) @ _LUMA
     return (_edges(luma) + _edges(luma.T)) / 2
@@ -31,13 +34,11 @@ def _edges(luma: NDArray[np.float64]) -> float:
     return float(at_edge.mean() - in_middle.mean()) if at_edge.size and in_middle.size else 0.0
 
 
-def distance(first: Picture, second: Picture) -> float:
-    """Return the root mean square difference of two pictures of one size, 0..255."""
-    return float(np.sqrt(np.mean((first.astype(np.float64) - second.astype(np.float64)) ** 2)))
-
-
 def nearest(picture: Picture, others: Sequence[Picture]) -> float:
-    """Return the distance from a picture to the nearest of the others. Raises ValueError when there are none."""
+    """Return the distance (root mean square) from a picture to the nearest of the others.
+
+    Raises ValueError when there are none.
+    """
     return min(distance(picture, other) for other in others)
 
 

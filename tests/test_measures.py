@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from glitch_lora.demo.datasets import dataset_scene
-from glitch_lora.demo.measures import blockiness, distance, nearest, spacing
+from glitch_lora.demo.measures import blockiness, nearest, spacing
 from glitch_lora.demo.scenes import draw
 from PIL import Image
 
@@ -43,7 +43,6 @@ def test_other_damage_is_not_blockiness():
 
 def test_distances_are_root_mean_squares():
     black, grey, white = (np.full((4, 4, 3), level, np.uint8) for level in (0, 100, 255))
-    assert distance(black, grey) == 100
     assert nearest(grey, [black, white]) == 100
     assert spacing([black, grey, white]) == pytest.approx((100 + 100 + 155) / 3)
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "nodes": set(PACKAGES),
     "host": {"dataset", "training"},
     "dataset": {"metrics"},
-    "demo": {"dataset"},
+    "demo": {"dataset", "metrics"},
     "glitch": {"dataset"},
     "training": {"dataset"},
     "metrics": set(),
