@@ -23,6 +23,7 @@ SUBJECTS = {
     "captions": "Captions",
     "latents": "Latents",
     "conditioning": "Conditioning",
+    "sizes": "Sizes",
     "loras": "LoRAs",
     "activations": "Activations",
 }

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
 import gallery
 import numpy as np
 import pytest
-from glitch_lora.glitch.registry import all_operations, find_operation
+from glitch_lora.glitch.registry import Subject, all_operations, find_operation
 from photographs import photograph
 from PIL import Image, ImageOps
 
@@ -24,7 +25,7 @@ def families() -> dict[str, list]:
 def test_the_page_is_the_registrys() -> None:
     text = (gallery.FOLDER / "README.md").read_text(encoding="utf-8")
     assert text == gallery.page(), "run python3 scripts/gallery.py"
-    for subject in gallery.SUBJECTS:
+    for subject in get_args(Subject):
         for operation in all_operations(subject):
             assert f"| `{operation.name}` |" in text
             assert all(f"`{parameter.name}` " in text for parameter in operation.parameters)
