@@ -1,6 +1,6 @@
 """CLIPScore: how well a picture fits a text, by a text encoder and a vision encoder that belong together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,30 +45,38 @@ class ClipScorer:
                 f"the two are not halves of one CLIP, or the file lacks the text projection; load such as {_PAIRS}"
             )
 
-    def scores(self, pictures: Sequence[Tensor], texts: Sequence[str]) -> list[float]:
+    def scores(
+        self, pictures: Sequence[Tensor], texts: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> list[float]:
         """Return the CLIPScore of each picture [1, H, W, 3], values 0..1, and its text: 2.5 * max(cosine, 0).
 
         Pictures are scaled and cropped to their middle square as CLIP Vision Encode does; of a long text, what the
-        encoder reads at once counts. Raises ValueError when the numbers differ.
+        encoder reads at once counts. check: called before each, may raise to stop. Raises ValueError when the numbers
+        differ.
         """
         if len(pictures) != len(texts):
             raise ValueError(f"texts: got {len(texts)} for {len(pictures)} pictures, give one text for each picture")
         if not pictures:
             return []
-        likeness = (self._of_pictures(pictures) * self._of_texts(texts)).sum(1)
+        likeness = (self._of_pictures(pictures, check) * self._of_texts(texts, check)).sum(1)
         return [_WEIGHT * max(0.0, float(value)) for value in likeness]
 
-    def _of_texts(self, texts: Sequence[str]) -> Tensor:
+    def _of_texts(self, texts: Sequence[str], check: Callable[[], None] = lambda: None) -> Tensor:
         vectors: dict[str, Tensor] = {}
         for text in dict.fromkeys(texts):
+            check()
             pooled = self._clip.encode_from_tokens(self._clip.tokenize(text), return_pooled=True)[1]
             if pooled is None:
                 raise ValueError(f"clip: got a text encoder that is no CLIP, allowed such as {_PAIRS}, load one")
             vectors[text] = pooled
         return _unit([vectors[text] for text in texts])
 
-    def _of_pictures(self, pictures: Sequence[Tensor]) -> Tensor:
-        return _unit([self._vision.encode_image(picture)["image_embeds"] for picture in pictures])
+    def _of_pictures(self, pictures: Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
+        vectors = []
+        for picture in pictures:
+            check()
+            vectors.append(self._vision.encode_image(picture)["image_embeds"])
+        return _unit(vectors)
 
 
 def clip_scores(
@@ -76,10 +84,12 @@ def clip_scores(
     clips: Sequence[Any] | None,
     visions: Sequence[Any] | None,
     texts: Sequence[str] | None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[float]:
     """Return the CLIPScore of each picture of IMAGE batches; nothing when no encoder and no text is connected.
 
-    clips, visions: the first counts. texts: one for all pictures or one for each. Raises ValueError.
+    clips, visions: the first counts. texts: one for all pictures or one for each. check: called before each text and
+    picture, may raise to stop. Raises ValueError.
     """
     if not (clips or visions or texts):
         return []
@@ -89,7 +99,7 @@ def clip_scores(
         raise ValueError(f"CLIPScore: got no {' and no '.join(missing)}, allowed all three or none, connect the rest")
     pictures = [picture[None, ..., :3] for batch in batches for picture in batch]
     shared = list(texts) * len(pictures) if len(texts) == 1 else list(texts)
-    return ClipScorer(clips[0], visions[0]).scores(pictures, shared)
+    return ClipScorer(clips[0], visions[0]).scores(pictures, shared, check)
 
 
 def _unit(vectors: Sequence[Tensor]) -> Tensor:

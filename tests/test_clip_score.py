@@ -120,6 +120,21 @@ def test_batches_are_scored_with_one_text_or_with_their_own():
         clip_scores([batch], [Words()], None, None)
 
 
+def test_cancel_is_seen_at_every_picture():
+    class Cancelled(BaseException):
+        pass
+
+    checks = []
+
+    def check():
+        checks.append(1)
+        if len(checks) == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        clip_scores([torch.cat([plain(1, 0, 0)] * 5)], [Words()], [Eyes()], ["red"], check)
+
+
 def test_comfyuis_own_encoders_with_random_weights_are_refused():
     """Through ComfyUI's CLIP and CLIP Vision classes, so that their calls are those the scorer makes."""
     from comfy.clip_vision import ClipVisionModel
