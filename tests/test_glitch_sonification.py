@@ -101,3 +101,11 @@ def test_every_effect_is_seen_and_half_the_mix_is_half_way(effect: str) -> None:
         before = np.asarray(image, float)
         half, whole = (np.abs(apply(image, severity, effect=effect) - before).mean() for severity in (0.5, 1.0))
         assert whole > 8 and 0.4 * whole < half < 0.7 * whole
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_every_setting_names_the_effects_it_acts_on(effect: str) -> None:
+    image = photograph("astronaut").resize((64, 64))
+    for knob in find_operation("sonification").parameters[2:]:
+        least, most = (apply(image, effect=effect, **{knob.name: end}) for end in (knob.minimum, knob.maximum))
+        assert (effect in knob.help.casefold()) == (not np.array_equal(least, most)), knob.name
