@@ -205,6 +205,14 @@ def test_only_named_blocks_change_and_the_report_is_the_dense_change(lora: Any) 
         bend_lora(lora, "lora_noise", {}, only_blocks="(")
 
 
+def test_a_pattern_counts_without_the_line_end_of_its_box(lora: Any) -> None:
+    half = {"input_blocks": 1.0, "output_blocks": 1.0, "pattern": " up_blocks \n", "pattern_strength": 0.0}
+    assert change(lora, bent(lora, "lora_block_weights", **half)) == pytest.approx(math.sqrt(0.5), abs=0.02)
+    assert change(lora, bent(lora, "lora_block_weights", **half | {"pattern": "\n"})) == 0
+    with pytest.raises(ValueError, match=r"^pattern: got '\('"):
+        bent(lora, "lora_block_weights", pattern="(")
+
+
 def test_roll_moves_whole_channels_of_a_convolution() -> None:
     """Oracle: torch.roll on the dense weight."""
     name = "lora_unet_down_blocks_0_resnets_0_conv1"

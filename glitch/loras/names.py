@@ -64,15 +64,16 @@ def kind(name: str) -> Kind:
     return "convolution" if _CONVOLUTION.search(flat) else "other"
 
 
-def chosen(name: str, pattern: str) -> bool:
+def chosen(name: str, pattern: str, setting: str = "only_blocks") -> bool:
     """Say whether a pattern names the layer: a regular expression found in its name or block, "" for all of them.
 
-    Raises ValueError when the pattern is no regular expression.
+    Spaces and line ends around it do not count. Raises ValueError, with the name of the setting that the pattern came
+    from, when it is no regular expression.
     """
     try:
-        wanted = re.compile(pattern, re.IGNORECASE)
+        wanted = re.compile(pattern.strip(), re.IGNORECASE)
     except re.error as error:
         allowed = "allowed a regular expression such as attn2 or input 4|middle, correct it"
-        raise ValueError(f"only_blocks: got {pattern!r} ({error}), {allowed}") from error
+        raise ValueError(f"{setting}: got {pattern!r} ({error}), {allowed}") from error
     where = place(name)
     return any(wanted.search(text) for text in (name, where.label, where.kind))

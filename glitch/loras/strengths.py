@@ -53,7 +53,7 @@ def lora_block_weights(
 
     def strength(name: str) -> float:
         where = place(name)
-        named = pattern_strength if pattern and chosen(name, pattern) else 1.0
+        named = pattern_strength if pattern.strip() and chosen(name, pattern, "pattern") else 1.0
         return parts.get(where.part, 1.0) * kinds.get(where.kind, 1.0) * named
 
     factors = {name: 1 + severity * (strength(name) - 1) for name in layers}
