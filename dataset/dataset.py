@@ -223,10 +223,12 @@ class Dataset:
 
     @property
     def trigger(self) -> str:
-        """The word of the last trigger step, or "" when there is none."""
-        steps = (*(step for item in self.items[:1] for step in item.steps), *self.steps)
-        words = [step.word for step in steps if isinstance(step, TriggerWord)]
-        return words[-1] if words else ""
+        """The word of the last trigger step of the first picture that has one, or "" when there is none."""
+        for item in self.items:
+            words = [step.word for step in (*item.steps, *self.steps) if isinstance(step, TriggerWord)]
+            if words:
+                return words[-1]
+        return ""
 
     def report(self) -> str:
         """Return what a person wants to know: counts, sizes, buckets, captions, warnings; several lines of text."""

@@ -122,6 +122,13 @@ def test_the_report_tells_every_chain(photos: Dataset) -> None:
     assert merged([photos.with_step(step) for step in steps]).report().endswith("\nand 2 other chains of steps")
 
 
+def test_the_trigger_is_found_wherever_it_is(photos: Dataset) -> None:
+    named = photos.with_step(TriggerWord("prtkl"))
+    assert merged([photos, named]).trigger == merged([named, photos]).trigger == "prtkl"
+    assert merged([photos, named]).with_step(TriggerWord("zq")).trigger == "zq"
+    assert merged([photos, photos]).trigger == Dataset((), (TriggerWord("zq"),)).trigger == ""
+
+
 @pytest.mark.parametrize("name", ["false_captions", "latent_noise", "size_lie"])
 def test_only_damaged_pictures_are_softened_by_the_framing(photos: Dataset, name: str) -> None:
     assert "soften" not in photos.with_step(corruption(name)).with_step(Frame(FixedFit())).report()

@@ -65,6 +65,14 @@ def test_what_is_not_damaged_keeps_its_exact_value() -> None:
     assert torch.equal(half[:, :, 20:], damaged(images)[:, :, 20:]) and not torch.equal(half, images)
 
 
+def test_masks_begin_again_for_more_pictures_and_no_picture_is_none() -> None:
+    images = as_tensor(*(small(name) for name in ("chelsea", "coffee", "rocket")))
+    masks = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
+    found, whole = damaged(images, mask=masks), damaged(images)
+    assert torch.equal(found[1], images[1]) and torch.allclose(found[::2], whole[::2], atol=1e-6)
+    assert damaged(images[:0]).shape == (0, 48, 48, 3)
+
+
 def test_alpha_stays_and_the_input_is_not_changed() -> None:
     images = torch.rand(2, 24, 24, 4, generator=torch.Generator().manual_seed(1))
     before = images.clone()
