@@ -4,10 +4,12 @@ Oracles: Pillow's JPEG encoder called directly, and measured loss on real photog
 stands in the file of its module, how its damage grows in test_detectors.
 """
 
+import builtins
 import dataclasses
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,6 +238,21 @@ def test_the_description_names_the_codec() -> None:
     described = corruption("generation_loss", {"quality": 10}, seed=4).describe()
     assert described["codecs"]["libjpeg_turbo"] and described["codecs"]["pillow"]
     assert described["parameters"]["quality"] == 10 and described["seed"] == 4 and described["version"] == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_description_names_every_library_that_is_asked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, real = set(), builtins.__import__
+
+    def spy(module: str, *more: Any, **named: Any) -> Any:
+        asked.add(module.split(".")[0])
+        return real(module, *more, **named)
+
+    monkeypatch.setattr(builtins, "__import__", spy)
+    for values in one_changed(name):
+        image = noise((40, 40), 1)
+        find_operation(name).apply(image, generator(1), 1.0, Context([image, image]), **values)
+    assert asked & {"scipy", "av"} == {"scipy", "av"} & set(find_operation(name).codecs)
 
 
 def test_random_state_is_left_alone(unchanged_random_state) -> None:

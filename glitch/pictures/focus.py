@@ -33,6 +33,7 @@ def defocus(image: Image.Image, rng: np.random.Generator, severity: float, *, ra
     Parameter("spread", 90, "Each picture's direction is drawn from this much around it", 0, 90, unit="degrees"),
     tag="motion",
     measured_by="-laplacian_variance",
+    codecs=("scipy",),
 )
 def motion_blur(
     image: Image.Image, rng: np.random.Generator, severity: float, *, length: float, angle: int, spread: int
@@ -54,6 +55,7 @@ def motion_blur(
     tag="halo",
     measured_by="laplacian_variance",
     draws=False,
+    codecs=("scipy",),
 )
 def oversharpen(
     image: Image.Image, rng: np.random.Generator, severity: float, *, amount: float, radius: float, ringing: float

@@ -30,6 +30,7 @@ _PANEL, _BAR, _DARK = "#c0c0c0", "#000080", "#404040"
     tag="stamp",
     measured_by="distance",
     wants_context=True,
+    codecs=("freetype2",),
 )
 def overlay(
     image: Image.Image,

@@ -14,6 +14,7 @@ from .pixels import rounded
     Parameter("spared", 3, "Waves of up to so many cycles across the picture stay in place", 0, 200, unit="cycles"),
     tag="phase",
     measured_by="distance",
+    codecs=("scipy",),
 )
 def phase_noise(
     image: Image.Image, rng: np.random.Generator, severity: float, *, amount: int, spared: int
@@ -38,6 +39,7 @@ def phase_noise(
     tag="spectrum",
     measured_by="distance",
     wants_context=True,
+    codecs=("scipy",),
 )
 def amplitude_swap(
     image: Image.Image,
@@ -73,6 +75,7 @@ def amplitude_swap(
     Parameter("colour", 0.5, "How much the waves differ between red, green and blue", 0.0, 1.0, 0.05),
     tag="lattice",
     measured_by="spectral_peak",
+    codecs=("scipy",),
 )
 def spectral_peaks(
     image: Image.Image,

@@ -21,6 +21,7 @@ _WORKING_SIDE = 192  # pixels; the motion of marbling is smooth, so it is worked
     _BEYOND,
     tag="melt",
     measured_by="distance",
+    codecs=("scipy",),
 )
 def elastic_warp(
     image: Image.Image, rng: np.random.Generator, severity: float, *, amount: float, size: float, edges: str
@@ -64,6 +65,7 @@ def grid_warp(
     _BEYOND,
     tag="swirl",
     measured_by="distance",
+    codecs=("scipy",),
 )
 def swirl(
     image: Image.Image,
@@ -97,6 +99,7 @@ def swirl(
     _BEYOND,
     tag="ripple",
     measured_by="distance",
+    codecs=("scipy",),
 )
 def wave_warp(
     image: Image.Image,
@@ -131,6 +134,7 @@ def wave_warp(
     tag="marble",
     measured_by="distance",
     draws=False,
+    codecs=("scipy",),
 )
 def displacement_feedback(
     image: Image.Image,
