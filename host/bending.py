@@ -7,7 +7,9 @@ one another's. All of them are lists on the MODEL: bends compose, and whoever ha
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,7 +82,8 @@ class _OutputBend:
         try:
             for path, module in self._modules(network):
                 handles.append(module.register_forward_hook(_hook(path, self.bend, grid), with_kwargs=True))
-            return executor(*args, **kwargs)
+            with _uncompiled():
+                return executor(*args, **kwargs)
         finally:
             for handle in handles:
                 handle.remove()
@@ -104,10 +107,17 @@ def _options(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return next((one for one in given if isinstance(one, dict) and "wrappers" in one), {})
 
 
-def _note_shape(executor: Any, *args: Any, **kwargs: Any) -> Any:
-    """Wrap a network's forward so that its attention can tell the latent's shape, as a UNet does by itself."""
+def _show_shape(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """Wrap the call of a model so that its attention can tell the latent's shape, as a UNet does by itself."""
     _options(args, kwargs)["original_shape"] = list(args[0].shape)
-    return executor(*args, **kwargs)
+    with _uncompiled():
+        return executor(*args, **kwargs)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Return what keeps networks from running compiled: torch.compile does not see hooks that came after it."""
+    able = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")  # since PyTorch 2.6
+    return torch.compiler.set_stance("force_eager") if able else nullcontext()
 
 
 def _grid(shape: torch.Size, patch: Any) -> _Grid | None:
@@ -275,8 +285,7 @@ def _add_attention(
     if not joint and not hasattr(network, "input_blocks"):
         name = type(network).__name__
         raise ValueError(f"site: got attention of a {name}, allowed for UNets and FLUX, choose block or norm output")
-    if joint:
-        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, _KEY, _note_shape)
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, _KEY, _show_shape)
     make = _ResultBend if part == "output" else _InputsBend
     words = {"self": ("attn1",), "cross": ("attn2",), "both": ("attn1", "attn2")}[kind] if not joint else ("attn1",)
     for word in words:

@@ -288,6 +288,25 @@ def test_of_text_and_picture_the_picture_is_bent() -> None:
     assert close(silent, zeros) and not close(silent, made(model))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("site", SITES)
+def test_a_compiled_model_is_bent_too(unet: Any, site: Any) -> None:
+    """Compiled before or after, by ComfyUI's own wrapper; torch.compile leaves out hooks that it has not traced."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    _, model, _ = unet
+    bent = bend_model(model, NOISE, site)[0]
+    wanted, plain = draw(unet, bent), draw(unet)
+    set_torch_compile_wrapper(bent, backend="eager")
+    assert close(draw(unet, bent), wanted)
+    compiled = model.clone()
+    set_torch_compile_wrapper(compiled, backend="eager")
+    assert close(draw(unet, compiled), plain)
+    assert close(draw(unet, bend_model(compiled, NOISE, site)[0]), wanted)
+    assert close(draw(unet, compiled), plain) and torch.equal(draw(unet), plain)
+    torch.compiler.reset()
+
+
 def test_other_transformers_are_cut_into_thirds() -> None:
     class Other(torch.nn.Module):
         def __init__(self) -> None:
