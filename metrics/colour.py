@@ -10,6 +10,7 @@ from .planes import Picture, lab
 from .registry import metric
 
 _DIRECTIONS = 64
+_PIXELS = 16384
 
 
 @metric("Colourfulness")
@@ -58,17 +59,25 @@ def colour_distance(picture: Picture, reference: Picture) -> float:
     """Sliced Wasserstein distance of the colours in Lab, wherever they are: 0 for shuffled pixels.
 
     The mean over 64 directions evenly over the half sphere of the mean distance between the sorted projections
-    (Rabin et al. 2011). About 0.7 for grain of sigma 12, 30 for another picture.
+    (Rabin et al. 2011). About 0.7 for grain of sigma 12, 20 for another picture.
     """
     across = _directions().T.astype(np.float32)
-    first, second = (_quantiles(lab(one).reshape(-1, 3) @ across) for one in (picture, reference))
+    first, second = (_quantiles(lab(_spread(one))[0] @ across) for one in (picture, reference))
     return float(np.mean(np.abs(first - second)))
+
+
+def _spread(picture: Picture) -> Picture:
+    """Return up to 16384 of the pixels [1, n, 3], by the golden ratio: on no grid, which lines could fall through."""
+    pixels = picture.reshape(1, -1, 3)
+    count = pixels.shape[1]
+    if count <= _PIXELS:
+        return pixels
+    return pixels[:, (np.arange(_PIXELS) * ((math.sqrt(5) - 1) / 2) % 1 * count).astype(np.int64)]
 
 
 def _quantiles(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return each column's values in order, thinned evenly to at most 2048."""
-    thinned = values[:: max(1, len(values) // 16384)]
-    ordered = np.sort(thinned, axis=0)
+    ordered = np.sort(values, axis=0)
     return ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), 2048)).round().astype(int)]
 
 

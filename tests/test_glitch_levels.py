@@ -69,6 +69,15 @@ def test_an_adaptive_palette_has_no_more_colours_than_asked_for(dither: str, col
     assert colours // 2 <= len(found.getcolors(1 << 20)) <= colours
 
 
+@pytest.mark.parametrize("period", [3, 4, 8])
+def test_an_adaptive_palette_misses_no_fine_lines(period: int) -> None:
+    pixels = np.full((512, 512, 3), (200, 40, 40), np.uint8)
+    pixels[:, 1::period] = (20, 20, 220)
+    for lines in (pixels, pixels.swapaxes(0, 1)):
+        found = apply("palette_reduction", Image.fromarray(np.ascontiguousarray(lines)), colours=8)
+        assert np.array_equal(found, lines)
+
+
 @pytest.mark.parametrize("dither", ["none", "Bayer", "Floyd-Steinberg"])
 def test_a_fixed_palette_is_kept(dither: str) -> None:
     found = Image.fromarray(apply("palette_reduction", photograph("astronaut"), palette="CGA", dither=dither))

@@ -210,6 +210,14 @@ def test_colour_distance_does_not_see_where_a_colour_is():
     assert colour_distance(picture[::-1], picture) < 0.2
 
 
+@pytest.mark.parametrize("period", [2, 4, 8, 16, 64])
+def test_colour_distance_misses_no_columns(period):
+    lines = np.zeros((512, 512, 3), np.uint8)
+    lines[:, np.arange(512) % period < period // 2] = 255
+    for moved in (np.roll(lines, period // 2, axis=1), np.roll(lines, 1, axis=1), lines.swapaxes(0, 1)):
+        assert colour_distance(lines, moved) < 1  # of 50 for black and white
+
+
 def test_colour_distance_of_two_colours_is_their_mean_projection():
     """The mean size of the projection of a vector on directions evenly over a half sphere is half its length."""
     first, second = GREY, np.full_like(GREY, 60)

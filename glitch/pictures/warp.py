@@ -79,7 +79,7 @@ def swirl(
 ) -> Image.Image:
     """Swirl: the picture is twisted around a point, less and less with the distance.
 
-    Severity scales `angle`. The turn falls by half for every 0.14 of the radius (as in scikit-image's swirl).
+    Severity scales `angle`. The turn falls by half for every tenth of the radius (as in scikit-image's swirl).
     """
     width, height = image.size
     across, along = 0.5 + off_centre * rng.uniform(-1, 1, 2)
