@@ -5,7 +5,8 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -31,19 +32,24 @@ _MOST_PANELS = 8
 class Scores:
     """What a sweep was found to be. cells: values of each picture that is there, paired metrics against its base.
 
-    missing: pictures that could not be read. metrics: what was measured.
+    missing: pictures that could not be read. metrics: what was measured. sets: of each state, what its pictures are
+    together.
     """
 
     cells: dict[Cell, Values]
     missing: int
     metrics: tuple[Metric, ...]
+    sets: dict[State, Values] = field(default_factory=dict)
 
     def states(self) -> dict[State, Values]:
-        """Return the mean values of each (step, strength) over prompts, seeds and settings; the base first."""
+        """Return the values of each (step, strength), the base first.
+
+        They are means over prompts, seeds and settings, and what these pictures are together, such as how different.
+        """
         found: dict[State, list[Values]] = {}
         for cell, values in self.cells.items():
             found.setdefault(cell.state, []).append(values)
-        return {state: _means(rows) for state, rows in sorted(found.items())}
+        return {state: _means(rows) | self.sets.get(state, {}) for state, rows in sorted(found.items())}
 
     def profile(self) -> dict[State, Values]:
         """Return for each state but the base how far its means are from the base's pictures, as robust z-scores."""
@@ -61,8 +67,8 @@ class Scores:
 def score_sweep(
     sweep: Sweep, metrics: Iterable[Metric], watcher: Watcher | None = None, check: Callable[[], None] = lambda: None
 ) -> Scores:
-    """Measure every picture of a sweep. Raises ValueError when none is there."""
-    files, wanted = sweep.cells(), tuple(metric for metric in metrics if metric.kind != "set")
+    """Measure every picture of a sweep. Raises ValueError when none is there, or nothing can be said of those."""
+    files, wanted = sweep.cells(), tuple(metrics)
     base: tuple[Cell, NDArray[np.uint8] | None] | None = None
     cells: dict[Cell, Values] = {}
     # Pictures with the same base follow each other, so that each base is read once.
@@ -79,14 +85,37 @@ def score_sweep(
     if not cells:
         raise ValueError("sweep: got no picture that can be read, allowed is a rendered sweep, run the sweep again")
     ordered = {cell: cells[cell] for cell in files if cell in cells}
-    return Scores(ordered, len(files) - len(cells), wanted)
+    scores = Scores(ordered, len(files) - len(cells), wanted, _sets(ordered, files, wanted, check))
+    if not any(scores.states().values()):
+        raise ValueError(
+            "metrics: got nothing that can be said of these pictures, allowed are diversity for two or more pictures "
+            "of each checkpoint and comparisons where the base is there, choose others or render more"
+        )
+    return scores
+
+
+def _sets(
+    cells: Iterable[Cell], files: Mapping[Cell, Path], metrics: Iterable[Metric], check: Callable[[], None]
+) -> dict[State, Values]:
+    """Return what the pictures of each state are together; nothing for a state of one picture."""
+    wanted = [metric for metric in metrics if metric.kind == "set"]
+    states: dict[State, list[Path]] = {}
+    for cell in cells if wanted else ():
+        states.setdefault(cell.state, []).append(files[cell])
+    found: dict[State, Values] = {}
+    for state, paths in states.items():
+        check()
+        pictures = [picture for path in paths if (picture := _pixels(path)) is not None]
+        if len(pictures) > 1:
+            found[state] = {metric.name: metric.function(pictures) for metric in wanted}
+    return found
 
 
 def _base_of(cell: Cell) -> Cell:
     return replace(cell, checkpoint=BASE, strength=0.0)
 
 
-def _pixels(path: Any) -> NDArray[np.uint8] | None:
+def _pixels(path: Path) -> NDArray[np.uint8] | None:
     picture = cell_picture(path)
     return None if picture is None else np.asarray(picture)
 
@@ -96,7 +125,7 @@ def _values(picture: NDArray[np.uint8], base: NDArray[np.uint8] | None, metrics:
     for metric in metrics:
         if metric.kind == "single":
             values[metric.name] = metric.function(picture)
-        elif base is not None:
+        elif metric.kind == "paired" and base is not None:
             values[metric.name] = metric.function(picture, base)
     return values
 
@@ -164,12 +193,13 @@ def plot_scores(scores: Scores, typeface: TypeFace = default_typeface) -> Image.
 
 
 def _panels(scores: Scores) -> list[Panel]:
-    """Return the panels: what compares with the base, then what moved most from it."""
+    """Return the panels: what compares with the base, how different the pictures are, then what moved most."""
     titles = {metric.name: f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}" for metric in scores.metrics}
     paired = [metric.name for metric in scores.metrics if metric.kind == "paired"]
     profile = list(scores.profile().values())
     moved = {name: max(abs(values[name]) for values in profile) for name in (profile[0] if profile else {})}
     most = sorted(moved, key=lambda name: -moved[name])
     compared = [name for name in ("distance", "structure_loss", "colour_distance") if name in paired] or paired[:3]
-    names = [*compared, *most][:_MOST_PANELS]
+    together = list(dict.fromkeys(name for values in scores.sets.values() for name in values))
+    names = [*compared, *together, *most][:_MOST_PANELS]
     return [Panel(name, titles[name], 1 / len(names), False) for name in names]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from glitch_lora.metrics.diversity import vendi_score
 from glitch_lora.metrics.registry import compare, measure, to_array
 from glitch_lora.metrics.tables import as_table, chosen, groups, measure_set
 from glitch_lora.sampling.cells import Weights
@@ -51,7 +52,8 @@ class Quiet:
 
 
 def sweep(folder, checkpoint=(10, 20), strength=(0.5, 1.0), **more) -> Sweep:
-    plan = SweepPlan(checkpoint=checkpoint, prompt=PROMPTS, strength=strength, size=((64, 48),), **more)
+    axes = {"prompt": PROMPTS} | more
+    plan = SweepPlan(checkpoint=checkpoint, strength=strength, size=((64, 48),), **axes)
     done, _ = run_sweep(folder, plan, WEIGHTS, Grainy(), Quiet(), lambda: None, about={"run": "r"}, chunks={})
     return done
 
@@ -82,6 +84,23 @@ def test_means_are_over_prompts_at_each_step_and_strength(scored):
     assert noise == sorted(noise[:2]) + noise[2:] and noise[4] > noise[2] > noise[1] > noise[0]
     values = [values["noise"] for cell, values in scored[1].cells.items() if cell.state == (20, 1.0)]
     assert states[20, 1.0]["noise"] == pytest.approx(np.mean(values))
+
+
+def test_pictures_of_a_state_are_told_apart_together(tmp_path, scored):
+    """Oracle: the metric on the state's own pictures. A checkpoint that draws one thing only is seen by it."""
+    done, scores = scored
+    files = done.cells()
+    for state, values in scores.states().items():
+        pictures = [to_array(cell_picture(path)) for cell, path in files.items() if cell.state == state]
+        assert values["vendi_score"] == vendi_score(pictures) and len(pictures) == 3
+    alone = score_sweep(done, chosen("diversity"))
+    assert alone.states()[20, 1.0] == {
+        name: scores.states()[20, 1.0][name] for name in ("mean_difference", "vendi_score")
+    }
+    assert "Distinct pictures" in score_table(alone) and plot_scores(alone).width == 1200
+    one = sweep(tmp_path, (10,), (1.0,), prompt=PROMPTS[:1])
+    with pytest.raises(ValueError, match="metrics: got nothing that can be said of these pictures"):
+        score_sweep(one, chosen("diversity"))
 
 
 def test_the_report_names_what_was_done(scored):
