@@ -243,6 +243,14 @@ def test_without_forcing_none_fits_and_that_is_said(models: Any) -> None:
     assert result.tensors == {} and result.report.startswith("Applied 0 of 30 layers: 0 exact")
 
 
+def test_numbers_that_are_none_are_named(models: Any) -> None:
+    lora = family_lora(models["sd15"])
+    key = next(key for key in lora if "lora_up" in key)
+    broken = lora | {key: lora[key] / 0}
+    with pytest.raises(ValueError, match=f"got numbers in {key.removesuffix('.lora_up.weight')} that are not finite"):
+        transplant_lora(broken, Target(*lora_targets(models["sdxl"])))
+
+
 def test_fused_attention_is_taken_apart_by_rows(models: Any) -> None:
     """FLUX's qkv on SD1.5: each third of its outputs becomes a layer; same size here, so the rows are the same."""
     lora = {key: tensor for key, tensor in family_lora(models["flux"]).items() if "double_blocks.0.img_attn.qkv" in key}

@@ -80,7 +80,7 @@ def require_finite(layers: Mapping[str, Layer]) -> None:
     for name, layer in layers.items():
         parts = [part for part in (layer.up, layer.down, layer.mid) if part is not None]
         if not (math.isfinite(layer.scale) and all(part.float().isfinite().all() for part in parts)):
-            allowed = "allowed finite ones, leave it out with only_blocks or use an earlier checkpoint"
+            allowed = "allowed finite ones, use an earlier checkpoint, or leave it out where there is only_blocks"
             raise ValueError(f"lora: got numbers in {name} that are not finite, {allowed}")
 
 

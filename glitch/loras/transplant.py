@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .bending import BentLora
+from .bending import BentLora, require_finite
 from .layers import Layer, assembled
 from .roles import Slot, slots
 from .state import layer_tensors, read_lora, spelling_for
@@ -54,7 +54,8 @@ def transplant_lora(
     part of the network if that has one. Its channels are then made to fit: crop and pad leaves out the last ones or
     adds zeros, tile repeats them, interpolate stretches them; kernels are cropped or padded around their centre.
     "exact only" moves and changes nothing. keep_norm: what was made to fit has the Frobenius norm it had. check: called
-    before each layer that is made to fit, may raise to stop.
+    before each layer that is made to fit, may raise to stop. Raises ValueError for numbers that are not finite in a layer
+    that is moved.
     """
     lora = read_lora(tensors)
     count = _Count()
@@ -72,6 +73,7 @@ def transplant_lora(
     if fit == "exact only":
         count.dropped["not in this model under this name and in this shape"] = len(waiting)
     else:
+        require_finite(waiting)
         free = [slot for name, shape in target.shapes.items() if name not in taken for slot in slots(name, shape)]
         homes = _matched([slot for name, layer in waiting.items() for slot in slots(name, layer.shape)], free)
         _tally(waiting, homes, target, count)
