@@ -194,9 +194,10 @@ class Dataset:
 
     @cached_property
     def chain_key(self) -> str:
-        """The steps as JSON and, when one of them looks at other samples, the sorted keys of all items."""
+        """SHA-256 (hex) of the steps and, when one of them looks at other samples, of all items' keys but not order."""
         company = sorted(item.key for item in self.items) if self.gathers else []
-        return json.dumps([[step.describe() for step in self.steps], company], sort_keys=True)
+        text = json.dumps([[step.describe() for step in self.steps], company], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def company_key(self) -> str:

@@ -177,13 +177,13 @@ def operation(
 
 def find_operation(name: str) -> Operation:
     """Return the operation called `name`. Raises ValueError with the names there are."""
+    if name in OPERATIONS:
+        return OPERATIONS[name]
     for subject in get_args(Subject):
-        if name in OPERATIONS:
-            break
         _load(subject)
-    if name not in OPERATIONS:
-        raise ValueError(f"operation: got {name!r}, allowed {sorted(OPERATIONS)}, choose one of them")
-    return OPERATIONS[name]
+        if name in OPERATIONS:
+            return OPERATIONS[name]
+    raise ValueError(f"operation: got {name!r}, allowed {sorted(OPERATIONS)}, choose one of them")
 
 
 def all_operations(subject: Subject = "pictures") -> tuple[Operation, ...]:
