@@ -245,9 +245,8 @@ def test_without_forcing_none_fits_and_that_is_said(models: Any) -> None:
 
 def test_numbers_that_are_none_are_named(models: Any) -> None:
     lora = family_lora(models["sd15"])
-    key = next(key for key in lora if "lora_up" in key)
-    broken = lora | {key: lora[key] / 0}
-    with pytest.raises(ValueError, match=f"got numbers in {key.removesuffix('.lora_up.weight')} that are not finite"):
+    broken = {key: tensor / 0 if "lora_up" in key else tensor for key, tensor in lora.items()}
+    with pytest.raises(ValueError, match="got numbers in lora_unet_.* that are not finite"):
         transplant_lora(broken, Target(*lora_targets(models["sdxl"])))
 
 

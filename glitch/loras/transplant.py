@@ -54,8 +54,8 @@ def transplant_lora(
     part of the network if that has one. Its channels are then made to fit: crop and pad leaves out the last ones or
     adds zeros, tile repeats them, interpolate stretches them; kernels are cropped or padded around their centre.
     "exact only" moves and changes nothing. keep_norm: what was made to fit has the Frobenius norm it had. check: called
-    before each layer that is made to fit, may raise to stop. Raises ValueError for numbers that are not finite in a layer
-    that is moved.
+    before each layer that is made to fit, may raise to stop. Raises ValueError for numbers that are not finite in a
+    layer that is moved.
     """
     lora = read_lora(tensors)
     count = _Count()
