@@ -23,7 +23,7 @@ from typing import Any
 import demo_graph as graph
 from comfy_server import PACK_NAME, ComfyServer, PromptError, ServerError
 from demo_arguments import parse_arguments
-from demo_input import lay_out_checkpoint, lay_out_pictures, replace_folder
+from demo_input import lay_out_checkpoint, lay_out_example, lay_out_pictures, replace_folder
 from environment import ROOT, Environment, SetupError, prepare
 
 Json = dict[str, Any]
@@ -39,6 +39,7 @@ def main() -> int:
         with _server(environment, environment.cache / "demo", arguments.output, cpu=device == "cpu") as server:
             workflow, prompt = _lay_out(environment, server, arguments, device)
             if arguments.ui:
+                lay_out_example(environment.comfyui, server.base)
                 _serve(server, graph.TRAIN if arguments.checkpoint else graph.DEMO)
                 return 0
             _say(_told(arguments, prompt, device))

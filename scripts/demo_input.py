@@ -31,6 +31,15 @@ def lay_out_checkpoint(source: Path, checkpoints: Path) -> Path:
     return wanted.relative_to(checkpoints)
 
 
+def lay_out_example(comfyui: Path, base: Path) -> None:
+    """Put ComfyUI's own example pictures into the input folder of another base, where the first Load Image looks."""
+    for picture in (comfyui / "input").glob("*.png"):
+        wanted = base / "input" / picture.name
+        if not wanted.exists():
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, wanted)
+
+
 def _link_or_copy(source: Path, wanted: Path) -> None:
     for link in (wanted.symlink_to, wanted.hardlink_to):
         try:

@@ -1,8 +1,9 @@
-"""Take the pictures of the canvas: ``python3 scripts/pictures.py`` runs the demo as shipped and photographs it.
+"""Take the pictures of the canvas: ``python3 scripts/pictures.py [NAME]`` runs the demo as shipped and photographs it.
 
 It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflows' thumbnails. 01-train-and-sweep, which needs a
 model that is not here, is photographed as it opens; the others are run as shipped. The thumbnails of 02-databend-bench
-and 03-glitch-tags are their results: what the benches made, and the grid.
+and 03-glitch-tags are their results: what the benches made, and the grid. With one of these two names only that
+thumbnail is made.
 """
 
 import json
@@ -28,14 +29,25 @@ GRID_SIDE = 1600  # pixels at most; small enough for a page, and its labels can 
 SIZE = (2000, 1250)
 THUMBNAIL_PHOTOGRAPH = "astronaut.png"
 MARGIN = 8
+# Workflows whose thumbnail is their result: the nodes that show it, and how many pictures stand side by side.
+RESULTS = {BENCH.name: (BENCH, "PreviewImage", 2), TAGS.name: (TAGS, "GlitchGrid", 1)}
 
 
 def main() -> int:
     """Write the pictures; 0 when it went well."""
+    names = sys.argv[1:]
+    if len(names) > 1 or not set(names) <= set(RESULTS):
+        print(f"NAME: got {names}, allowed one of {list(RESULTS)}, or none for all pictures", file=sys.stderr)
+        return 2
     if not in_environment():
         return again_in_environment(__file__)
+    comfyui = Path(os.environ["COMFYUI_PATH"])
     with tempfile.TemporaryDirectory() as folder:
-        photograph_workflows(Path(os.environ["COMFYUI_PATH"]), Path(folder))
+        if names:
+            with ComfyServer(comfyui, sys.executable, Path(folder)) as server:
+                _write_result(server, Path(folder), names[0])
+        else:
+            photograph_workflows(comfyui, Path(folder))
     return 0
 
 
@@ -55,25 +67,26 @@ def photograph_workflows(comfyui: Path, base: Path) -> None:
         page.wait_for_timeout(10_000)  # a message about the end lies over the canvas for a while
         _save(_photograph(page, None, base), {CANVAS: 1800, DEMO.path.with_suffix(".jpg"): 900})
         _write_grid(next((base / "output").rglob("grid-1.png")))
-        _write_results(server, base)
+        for name in RESULTS:
+            _write_result(server, base, name)
 
 
-def _write_results(server: ComfyServer, base: Path) -> None:
-    """Run the two other workflows that need no model of the user's, and make their thumbnails of what comes out."""
+def _write_result(server: ComfyServer, base: Path, name: str) -> None:
+    """Run a workflow that needs no model of the user's, and make its thumbnail of what comes out."""
     from demo_photographs import write_photographs
     from PIL import Image
     from workflow_to_api import to_api
 
+    plan, shows, columns = RESULTS[name]
     photographs = base / "photographs"
     write_photographs(photographs)
     (base / "input" / PICTURE).write_bytes((photographs / THUMBNAIL_PHOTOGRAPH).read_bytes())
-    for plan, shows, columns in ((BENCH, "PreviewImage", 2), (TAGS, "GlitchGrid", 1)):
-        workflow = json.loads(plan.path.read_text(encoding="utf-8"))
-        prompt = to_api(workflow, server.object_info())
-        entry = server.queue(prompt, timeout=1800, workflow=workflow)
-        made = {number: entry["outputs"][number] for number, node in prompt.items() if node["class_type"] == shows}
-        pictures = [Image.open(path).convert("RGB") for path in server.files({"outputs": made})]
-        _save(_side_by_side(pictures[-columns * columns :], columns), {plan.path.with_suffix(".jpg"): 900})
+    workflow = json.loads(plan.path.read_text(encoding="utf-8"))
+    prompt = to_api(workflow, server.object_info())
+    entry = server.queue(prompt, timeout=1800, workflow=workflow)
+    made = {number: entry["outputs"][number] for number, node in prompt.items() if node["class_type"] == shows}
+    pictures = [Image.open(path).convert("RGB") for path in server.files({"outputs": made})]
+    _save(_side_by_side(pictures[-columns * columns :], columns), {plan.path.with_suffix(".jpg"): 900})
 
 
 def _side_by_side(pictures: list[Any], columns: int) -> Any:

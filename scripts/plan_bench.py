@@ -10,10 +10,10 @@ START = """## Databend bench
 
 Choose a picture in **Load Image** and press **Run**: four benches break it side by side. No model, no training.
 
-- **Files**: the bytes of a JPEG, of a PNG and of raw pixels.
-- **Signal**: composite video, a worn tape, scan lines.
+- **Files**: the bytes of a JPEG, then the row filters of a PNG.
+- **Signal**: composite video, then a worn tape.
 - **Pixels**: sorted, torn, printed in the wrong place.
-- **Motion**: a video codec that lost its key frame.
+- **Motion**: a video codec that lost its key frame, then repeats what moves.
 
 Every node has one dial, *severity*: the same seed shows the same glitch growing. Choose another *operation* and only \
 its own settings are shown."""
@@ -31,7 +31,8 @@ KEEP = """**Keep**: **Save Image** behind the bench you like.
 
 def _corrupt(operation: str, height: int, seed: int = 0, severity: float = 1.0, **settings: Any) -> dict[str, Any]:
     values = {"operation": operation, **{f"operation.{name}": value for name, value in settings.items()}}
-    return node("GlitchCorruptImage", height=height, values=values | {"severity": severity, "seed": seed})
+    title = operation.replace("_", " ").capitalize()  # seven nodes of one name could not be told apart
+    return node("GlitchCorruptImage", height=height, title=title, values=values | {"severity": severity, "seed": seed})
 
 
 # Heights leave room for the newer, taller design of nodes ("Nodes 2.0") and for the pictures that nodes show.
@@ -50,8 +51,8 @@ NODES: dict[str, dict[str, Any]] = {
     "tear": _corrupt("slice_displacement", 360, severity=0.5),
     "fringe": _corrupt("channel_shift", 520, severity=0.8),
     "pixels": node("PreviewImage", 420, 440, title="Pixels"),
-    "melt": _corrupt("datamosh_melt", 420),
-    "bloom": _corrupt("datamosh_bloom", 420),
+    "melt": _corrupt("datamosh_melt", 420, severity=0.5),
+    "bloom": _corrupt("datamosh_bloom", 420, severity=0.3),
     "motion": node("PreviewImage", 420, 440, title="Motion"),
 }
 

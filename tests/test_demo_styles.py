@@ -119,7 +119,7 @@ def test_drawings_are_pictures_wherever_the_thing_is_and_follow_the_generator(sc
     assert first.shape == (64, 64, 3) and first.dtype == np.uint8
     assert np.array_equal(first, again)
     amount = style.measure(first)
-    assert isinstance(amount, float) and 0 <= amount < 5
+    assert isinstance(amount, float) and np.isfinite(amount) and amount >= 0
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 2, 17, 64, 128]), st.sampled_from(NAMES))
