@@ -233,6 +233,16 @@ def test_copies_of_one_picture_are_damaged_apart(dataset: Dataset) -> None:
     assert not torch.equal(latents[1], latents[2])
 
 
+def test_copies_do_not_meet_their_own_twins(dataset: Dataset) -> None:
+    """Blended wholly with another, no copy may come out as its own picture."""
+    copied = with_copies(dataset, corruption("latent_mixup", {"amount": 1.0}), copies=6, keep_clean=True)
+    clean, data = encoded(dataset), encoded(copied)
+    places = {item.file_key: number for number, item in enumerate(dataset.items)}
+    for number, item in enumerate(copied.items):
+        own = clean.sample(places[item.file_key], 0).latent
+        assert torch.equal(data.sample(number, 0).latent, own) == (not item.steps[len(dataset.steps) :])
+
+
 def test_damaged_tensors_are_kept_apart_from_clean_ones(dataset: Dataset, tmp_path: Path) -> None:
     chains = [
         [],

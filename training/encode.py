@@ -207,14 +207,19 @@ class _Encoding:
         return [self._dataset.fingerprint, variant, company.place, *dropout]
 
     def _company(self, step: Any, index: int, variant: int) -> "_Company":
-        """Return every item's undamaged latent or conditioning, each encoded or read when it is asked for."""
-        order = self._dataset.content_order
+        """Return the undamaged latents or conditioning of the item and of all others, each read when it is asked for.
+
+        Copies of the item's own picture are no others.
+        """
+        items = self._dataset.items
+        own = items[index].file_key
+        order = [one for one in self._dataset.content_order if one == index or items[one].file_key != own]
 
         def other(place: int) -> Any:
             clean = self._clean(order[place], variant)
             return _value(_stored(self._store, clean.latent_key if step.touches == "latent" else clean.text_key))
 
-        return _Company(self._dataset.content_places[index], variant, Lazy(len(order), other))
+        return _Company(order.index(index), variant, Lazy(len(order), other))
 
 
 @dataclass(frozen=True)
