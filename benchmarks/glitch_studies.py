@@ -117,7 +117,7 @@ def _control(studies: Any) -> list[Any]:
     """Return the clean training's pictures of the questions; made once, then read again."""
     import numpy as np
 
-    kept = studies.work / "control.npy"
+    kept = studies.work / f"control-{studies.weights.replace(' ', '-')}.npy"
     if not kept.is_file():
         np.save(kept, np.stack(_trained(studies, "clean", _clean(studies), STEPS)))
     return list(np.load(kept, allow_pickle=False))
