@@ -104,17 +104,20 @@ def test_it_does_something_to_a_photograph(name: str) -> None:
 
 @pytest.mark.parametrize("name", DRAWING)
 def test_another_seed_is_another_damage(name: str) -> None:
-    """At the defaults, or where a setting asks for chance: with any of its words, or each number at its end."""
+    """At the defaults, or where a setting asks for chance: with any of its words, or each number at its end.
+
+    Half the severity is tried as well: what is drawn may be only where the damage begins.
+    """
     image = photograph("chelsea").resize((96, 96))
     others = [image, *(photograph(other).resize((96, 96)) for other in ("coffee", "rocket", "astronaut"))]
 
-    def differs(values: dict) -> bool:
+    def differs(severity: float, values: dict) -> bool:
         drawn = [
-            find_operation(name).apply(image, generator(seed), 1.0, Context(others), **values) for seed in range(4)
+            find_operation(name).apply(image, generator(seed), severity, Context(others), **values) for seed in range(4)
         ]
         return len({picture.tobytes() for picture in drawn}) > 1
 
-    assert any(differs(values) for values in one_changed(name))
+    assert any(differs(severity, values) for severity in (1.0, 0.5) for values in one_changed(name))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWING])

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from glitch_lora.dataset.seeds import generator
-from glitch_lora.glitch.pictures.from_below import lowest_rows, spread_places
+from glitch_lora.glitch.pictures.growing_bands import in_growing_bands, spread_places
 from glitch_lora.glitch.pictures.jpeg_file import decoded, encoded, entropy_coded, frame_header, segments
 from glitch_lora.glitch.pictures.jpeg_lies import LIES
 from glitch_lora.glitch.registry import find_operation
@@ -142,12 +142,46 @@ def test_the_last_good_row_is_repeated() -> None:
     assert black[-60:].max() == 0 and black[:100].max() > 0
 
 
-def test_damage_climbs_from_below() -> None:
-    black, white = Image.new("RGB", (3, 10)), Image.new("RGB", (3, 10), "white")
-    for part, rows in ((0.001, 1), (0.5, 5), (1.0, 10)):
-        found = np.asarray(lowest_rows(black, white, part))[:, 0, 0]
-        assert found.tolist() == [0] * (10 - rows) + [255] * rows
+def shown_rows(height: int, part: float, seed: int = 0) -> np.ndarray:
+    black, white = Image.new("RGB", (3, height)), Image.new("RGB", (3, height), "white")
+    found = np.asarray(in_growing_bands(generator(seed), black, white, part))[:, 0, 0]
     assert np.asarray(black).max() == 0
+    return found > 0
+
+
+@given(
+    height=st.integers(1, 300), seed=st.integers(0, 2**40), parts=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1))
+)
+@settings(max_examples=60, deadline=None)
+def test_damage_grows_and_is_the_part_asked_for(height: int, seed: int, parts: tuple[float, float]) -> None:
+    less, more = (shown_rows(height, part, seed) for part in sorted(parts))
+    assert not (less & ~more).any()
+    assert more.sum() == max(1, round(max(parts) * height))
+    assert shown_rows(height, 1.0, seed).all()
+
+
+def test_damage_lies_in_a_few_bands_elsewhere_in_each_picture() -> None:
+    drawn = np.array([shown_rows(256, 0.5, seed) for seed in range(60)])
+    starts = (np.diff(drawn.astype(int), axis=1, prepend=0) == 1).sum(axis=1)
+    assert starts.max() <= 5 and starts.mean() > 1.5
+    assert 0.25 < drawn.mean(axis=0).min() and drawn.mean(axis=0).max() < 0.75  # no row is usually clean, or damaged
+
+
+def test_rows_without_damage_do_not_count() -> None:
+    image = Image.new("RGB", (4, 100))
+    damaged = image.copy()
+    damaged.paste("white", (0, 90, 4, 100))
+    assert np.asarray(in_growing_bands(generator(0), image, damaged, 0.1)).max() == 255
+    untouched = in_growing_bands(generator(0), image, image, 1.0)
+    assert untouched is not image and untouched.tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("name", ["png_filter", "byte_bend", "jpeg_bitstream", "jpeg_header_lie", "raw_misread"])
+def test_half_the_damage_is_not_the_lower_half(name: str) -> None:
+    image = photograph("chelsea").resize((128, 128))
+    harmed = [(apply(name, image, 0.5, seed) != np.asarray(image)).any(axis=(1, 2)) for seed in range(4)]
+    assert len({rows.tobytes() for rows in harmed}) == 4
+    assert all(rows[: image.height // 2].any() for rows in harmed)
 
 
 @pytest.mark.parametrize("count", [1, 7, 256])

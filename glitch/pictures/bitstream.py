@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..registry import Parameter, operation
-from .from_below import lowest_rows, spread_places
+from .growing_bands import in_growing_bands, spread_places
 from .jpeg_file import QUANTIZATION_TABLES, decoded, encoded, entropy_coded, segments
 from .jpeg_lies import LIES, told
 
@@ -29,6 +29,7 @@ _ORDER = Parameter(
     Parameter("region_end", 1.0, "Errors fall before this part of the file", 0.0, 1.0, 0.01),
     tag="bits",
     measured_by="distance",
+    version=2,
     codecs=("libjpeg_turbo",),
 )
 def jpeg_bitstream(
@@ -45,15 +46,15 @@ def jpeg_bitstream(
 ) -> Image.Image:
     """JPEG data errors: slabs of shifted colour, torn and displaced rows of blocks.
 
-    Severity is the part of the rows, from the bottom up, that come out of the damaged file. A byte never becomes 0xFF
-    nor follows one, so that the decoder meets errors, not markers.
+    Severity is the part of the rows that come out of the damaged file, in bands that grow at drawn places. A byte
+    never becomes 0xFF nor follows one, so that the decoder meets errors, not markers.
     """
     progressive = {"progressive": True} if order == "progressive" else {}
     data = encoded(image, quality, "4:2:0", restart_marker_rows=restart_marker_rows, **progressive)
     first, last = sorted((region_start, region_end))
     places = first + (last - first) * spread_places(rng, errors)
     damaged = decoded(_overwritten(data, places, rng.integers(0, 0xFF, errors, np.uint8)))
-    return lowest_rows(image, damaged or _given_up(image.size), severity)
+    return in_growing_bands(rng, image, damaged or _given_up(image.size), severity)
 
 
 def _overwritten(data: bytes, places: np.ndarray, values: np.ndarray) -> bytes:
@@ -121,6 +122,7 @@ def _quantization_tables(data: bytes) -> Iterator[tuple[int, int]]:
     Parameter("quality", 90, "Quality of the JPEG file whose header lies; lower is coarser", 1, 95),
     tag="header",
     measured_by="distance",
+    version=2,
     codecs=("libjpeg_turbo",),
 )
 def jpeg_header_lie(
@@ -128,15 +130,15 @@ def jpeg_header_lie(
 ) -> Image.Image:
     """Lies in a JPEG header: colours of another planet, sheared rows, enlarged blocks, rubble.
 
-    Severity is the part of the rows, from the bottom up, that are read with the lie. A lie that the decoder refuses,
-    or that changes nothing on this picture, gives way to the next one.
+    Severity is the part of the rows that are read with the lie, in bands that grow at drawn places. A lie that the
+    decoder refuses, or that changes nothing on this picture, gives way to the next one.
     """
     order = [LIES[place] for place in rng.permutation(len(LIES))]
     preferred = sorted(order, key=lambda name: name != lie)  # stable: the others stay as they were drawn
     for name, amount in zip(preferred, rng.random(len(LIES)), strict=True):
         believed = told(name, image, quality, float(amount))
         if believed is not None:
-            return lowest_rows(image, believed, severity)
+            return in_growing_bands(rng, image, believed, severity)
     return image.copy()
 
 

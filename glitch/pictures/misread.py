@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from ..registry import Parameter, operation
-from .from_below import lowest_rows
+from .growing_bands import in_growing_bands
 
 _READINGS = (
     "wrong width",
@@ -24,18 +24,18 @@ _READINGS = (
     Parameter("offset", 0.004, "Wrong width: too long by this part of the width; below 0 too short", -0.5, 0.5, 0.001),
     tag="raw",
     measured_by="distance",
-    draws=False,
+    version=2,
 )
 def raw_misread(
     image: Image.Image, rng: np.random.Generator, severity: float, *, reading: str, offset: float
 ) -> Image.Image:
     """Raw bytes misread: a sheared, a tripled or a falsely coloured picture.
 
-    Severity is the part of the rows, from the bottom up, that are misread.
+    Severity is the part of the rows that are misread, in bands that grow at drawn places.
     """
     pixels = np.asarray(image)
     misread = _sheared(pixels, offset) if reading == "wrong width" else _READERS[reading](pixels)
-    return lowest_rows(image, Image.fromarray(np.ascontiguousarray(misread)), severity)
+    return in_growing_bands(rng, image, Image.fromarray(np.ascontiguousarray(misread)), severity)
 
 
 def _sheared(pixels: np.ndarray, offset: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..registry import Parameter, operation
-from .from_below import lowest_rows, spread_places
+from .growing_bands import in_growing_bands, spread_places
 
 _FILTERS = ("none", "sub", "up", "average", "paeth")  # in the numbering of the PNG specification, section 9
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -27,6 +27,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
     Parameter("read_with", "any", "The filter damaged rows are read with", choices=("any", *_FILTERS)),
     tag="png",
     measured_by="chroma_noise",
+    version=2,
 )
 def png_filter(
     image: Image.Image,
@@ -40,7 +41,7 @@ def png_filter(
 ) -> Image.Image:
     """PNG filter glitch: runs of colour to the right, drips downwards, petals, in acid colours.
 
-    Severity is the part of the rows, from the bottom up, that come out of the damaged file.
+    Severity is the part of the damaged rows that are shown, in bands that grow at drawn places.
     """
     pixels = np.asarray(image)
     written = _FILTERS.index(written_with)
@@ -50,7 +51,7 @@ def png_filter(
         rows[hit, 0] = _wrong_filters(rng, len(hit), written, read_with)
     else:
         rows[hit, rng.integers(1, rows.shape[1], len(hit))] ^= rng.integers(1, 256, len(hit), np.uint8)
-    return lowest_rows(image, _decoded(rows), severity)
+    return in_growing_bands(rng, image, _decoded(rows), severity)
 
 
 def _wrong_filters(rng: np.random.Generator, count: int, written: int, read_with: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..registry import Parameter, operation
-from .from_below import lowest_rows, spread_places
+from .growing_bands import in_growing_bands, spread_places
 
 _EDITS = ("replace", "insert", "delete", "swap")
 
@@ -22,14 +22,15 @@ _EDITS = ("replace", "insert", "delete", "swap")
         choices=("mixed", *_EDITS),
     ),
     tag="bytes",
-    measured_by="tear_rate",
+    measured_by="distance",
+    version=2,
 )
 def byte_bend(
     image: Image.Image, rng: np.random.Generator, severity: float, *, edits: int, run: float, edit: str
 ) -> Image.Image:
     """Bytes bent in a raw bitmap: rows shear and channels turn behind every cut, pieces are out of place.
 
-    Severity is the part of the rows, from the bottom up, that come out of the edited bytes.
+    Severity is the part of the damaged rows that are shown, in bands that grow at drawn places.
     """
     source = np.asarray(image).reshape(-1)
     places = (spread_places(rng, edits) * len(source)).astype(int)
@@ -38,7 +39,7 @@ def byte_bend(
     drawn = rng.integers(len(_EDITS), size=edits)
     kinds = [_EDITS[number] for number in drawn] if edit == "mixed" else [edit] * edits
     bent = _edited(source, list(zip(kinds, places, lengths, elsewhere, strict=True)))
-    return lowest_rows(image, Image.fromarray(bent.reshape(image.height, image.width, 3)), severity)
+    return in_growing_bands(rng, image, Image.fromarray(bent.reshape(image.height, image.width, 3)), severity)
 
 
 def _edited(source: np.ndarray, edits: list[tuple[str, int, int, int]]) -> np.ndarray:
