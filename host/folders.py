@@ -120,7 +120,7 @@ def dataset_folder(name: str) -> Path:
                 return path
     raise ValueError(
         f"folder: got {name!r}, allowed are folders under ComfyUI's input, output or datasets folder, "
-        "move the pictures there and choose the folder from the list"
+        "named from there, such as input/cats, move the pictures there and choose the folder from the list"
     )
 
 

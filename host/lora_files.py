@@ -14,6 +14,8 @@ def lora_path(name: str) -> Path:
     """Return where the LoRA file of that name is. Raises ValueError for a name that is none of `lora_files`."""
     path = folder_paths.get_full_path("loras", name) if name in lora_files() else None
     if path is None:
-        some = lora_files()[:5] or "none yet"
-        raise ValueError(f"lora_name: got {name!r}, allowed names such as {some}, refresh (R) and choose one")
+        some = ", ".join(lora_files()[:5])
+        allowed = f"names such as {some}" if some else "files in ComfyUI's loras folders, which hold none yet"
+        do = "refresh (R) and choose one" if some else "train or copy a LoRA there, refresh (R) and choose it"
+        raise ValueError(f"lora_name: got {name!r}, allowed are {allowed}, {do}")
     return Path(path)

@@ -66,6 +66,8 @@ def chosen_blocks(model: Any, choice: Choice) -> tuple[str, ...]:
     found = [path for path in found if wanted.search(path)]
     if not found:
         has = f"allowed blocks of this model: {', '.join(blocks)}"
+        if 0 <= choice.last < choice.first:
+            has = f"where first ({choice.first}) is larger than last ({choice.last}), {has}"
         raise ValueError(
             f"layers: got {choice.layers} {choice.pattern or (choice.first, choice.last)}, {has}, change it"
         )

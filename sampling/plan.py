@@ -183,8 +183,17 @@ class SweepPlan:
 
     def describe(self) -> str:
         """Return the plan in a line: the number of pictures and how it comes about."""
-        lengths = [f"{axis} {len(self.values(axis))}" for axis in AXES if len(self.values(axis)) > 1]
-        return f"{self.count} pictures ({' x '.join(lengths)}, the base once for all strengths)"
+        lengths = [words for axis in AXES if (words := self._length(axis))]
+        made_of = f" = {' x '.join(lengths)}, the base once for all strengths" if lengths else ""
+        return f"{self.count} pictures{made_of}"
+
+    def _length(self, axis: AxisName) -> str:
+        """Return how many values an axis has in words, the base apart; "" for a single one."""
+        values = self.values(axis)
+        if axis == self.base_axis:
+            others = len(values) - 1
+            return f"(base + {others} {axis}{'s' if others > 1 else ''})" if others else ""
+        return f"{axis} {len(values)}" if len(values) > 1 else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `SweepPlan.from_json` reads them back."""

@@ -26,6 +26,7 @@ FORMAT = 1
 State = tuple[int, float]
 Values = dict[str, float]
 _MOST_PANELS = 8
+_LEAST_BASES = 8  # fewer do not tell the spread of a metric
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,26 @@ def _means(rows: list[Values]) -> Values:
 
 
 def score_table(scores: Scores) -> str:
-    """Return the report: mean values of each state, and which metrics moved most from the base."""
+    """Return the report: mean values of each state, and which metrics moved most from the base.
+
+    Fewer than eight pictures of the base give no ranking.
+    """
     parts = [f"{len(scores.cells)} pictures measured" + (f", {scores.missing} missing" if scores.missing else "")]
     parts.append(as_table({_label(state): values for state, values in scores.states().items()}))
-    moved = [f"{_label(state)}: {_most(scores_of)}" for state, scores_of in scores.profile().items()]
+    moved = [f"{_label(state)}: {_most(scores_of)}" for state, scores_of in scores.profile().items() if scores_of]
     if moved:
-        parts.append("Moved most, in spreads of the base's pictures:\n" + "\n".join(moved))
+        parts.append(_ranking(moved, sum(cell.checkpoint == BASE for cell in scores.cells)))
     return "\n\n".join(parts)
+
+
+def _ranking(moved: list[str], bases: int) -> str:
+    """Return which metrics moved most, or why that cannot be said."""
+    if bases < _LEAST_BASES:
+        return (
+            f"What moved most is not ranked: {bases} picture{'s' if bases > 1 else ''} of the base do not tell how "
+            f"much its pictures differ by themselves. Sweep prompts and seeds that make {_LEAST_BASES} or more."
+        )
+    return "Moved most, in spreads of the base's pictures:\n" + "\n".join(moved)
 
 
 def _label(state: State) -> str:

@@ -137,8 +137,7 @@ def run_sweep(
     files = {cell: cell_path(sweep.folder, key) for cell, key in zip(cells, keys, strict=True)}
     pace = Pace()
     missing = _missing(files, pace, check_interrupt)
-    before = plan.describe() + "; " + pace.outlook(len(cells) - len(missing), missing)
-    watcher.text(before)
+    watcher.text(plan.describe() + "; " + pace.outlook(len(cells) - len(missing), missing))
     watcher.update(len(cells) - len(missing))
     started = time.monotonic()
 
@@ -150,11 +149,20 @@ def run_sweep(
         done += 1
         watcher.update(done, picture)
         watcher.text(f"Picture {done}/{len(cells)} · {plan.cell_label(cell)[:80]} · {pace.left(missing, cell)}")
-    took = _duration(time.monotonic() - started)
-    report = (
-        f"{before}\nRendered {len(missing)} in {took}.\nFolder: {sweep.folder.name} in {about.get('run', '')}/sweeps"
+    seconds = time.monotonic() - started
+    return sweep, _report(plan, len(missing), seconds, f"{sweep.folder.name} in {about.get('run', '')}/sweeps")
+
+
+def _report(plan: SweepPlan, rendered: int, seconds: float, folder: str) -> str:
+    """Return what a finished sweep did."""
+    reused = plan.count - rendered
+    from_before = f"{reused} reused from before" if reused else "none was there before"
+    done = (
+        f"Rendered {rendered} in {_duration(seconds)}, {from_before}."
+        if rendered
+        else (f"All {reused} reused from before, nothing to render.")
     )
-    return sweep, report
+    return f"{plan.describe()}\n{done}\nFolder: {folder}"
 
 
 def _open_sweep(run_folder: Path, plan: SweepPlan, keys: Sequence[str], about: Mapping[str, Any]) -> Sweep:

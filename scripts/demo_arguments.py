@@ -87,14 +87,16 @@ def _header_fault(path: Path) -> str:
 def _folder_or_new(text: str) -> Path:
     path = Path(text).expanduser().resolve()
     if path.exists() and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"got {text!r}, which is a file, needed a folder (made if missing)")
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, which is a file, needed a folder (made if missing), choose another"
+        )
     return path
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needed a whole number from 1")
+        raise argparse.ArgumentTypeError(f"got {text!r}, needed a whole number from 1, correct it")
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, needed 1 or more")
+        raise argparse.ArgumentTypeError(f"got {text}, needed 1 or more, raise it")
     return number

@@ -245,6 +245,8 @@ def test_blocks_can_be_chosen_by_part_number_and_pattern() -> None:
     assert len(chosen_blocks(flux, Choice())) == 4
     with pytest.raises(ValueError, match=r"layers: got middle .*allowed blocks of this model: double_blocks\.0"):
         chosen_blocks(flux, Choice("middle"))
+    with pytest.raises(ValueError, match=r"layers: got input .*first \(5\) is larger than last \(2\)"):
+        chosen_blocks(unet, Choice("input", 5, 2))
     with pytest.raises(ValueError, match=r"pattern: got '\['"):
         chosen_blocks(flux, Choice("pattern", pattern="["))
 

@@ -106,8 +106,14 @@ def test_pictures_of_a_state_are_told_apart_together(tmp_path, scored):
 def test_the_report_names_what_was_done(scored):
     report = score_table(scored[1])
     assert "15 pictures measured" in report and "base (no LoRA)" in report and "step 20 x1" in report
+    assert "not ranked: 3 pictures of the base" in report and "Moved most" not in report
     assert max(scored[1].profile()[20, 1.0].values(), key=abs) > 3
     assert scored[1].profile()[20, 1.0]["noise"] > scored[1].profile()[10, 0.5]["noise"] > 0
+
+
+def test_what_moved_most_is_ranked_from_eight_pictures_of_the_base(tmp_path):
+    enough = score_sweep(sweep(tmp_path, (10,), (1.0,), seed=(1, 2, 3)), chosen("detectors"))
+    assert "Moved most" in score_table(enough) and "not ranked" not in score_table(enough)
 
 
 def test_files_are_written_beside_the_sweep(scored):

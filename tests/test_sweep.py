@@ -119,7 +119,7 @@ def test_a_repeated_sweep_renders_nothing(tmp_path):
     first, *_ = sweep(tmp_path)
     again, report, renderer, watcher = sweep(tmp_path)
     assert again == first and not renderer.rendered and not renderer.prepared and not renderer.encoded
-    assert "nothing to render" in report and watcher.values == [10]
+    assert "All 10 reused from before, nothing to render" in report and watcher.values == [10]
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
@@ -239,7 +239,8 @@ def test_the_number_and_later_the_time_are_told_before_the_first_picture(tmp_pat
         sweep(tmp_path, renderer=Asserting(stop_after=4), watcher=watcher)
     assert "10 pictures" in watcher.lines[0] and "time known after the first" in watcher.lines[0]
     watcher = Watcher()
-    sweep(tmp_path, renderer=FakeRenderer(), watcher=watcher)
+    report = sweep(tmp_path, renderer=FakeRenderer(), watcher=watcher)[1]
+    assert "Rendered 6 in 0 s, 4 reused from before." in report and "to render" not in report
     assert "4 are there, 6 to render, about 0 s" in watcher.lines[0]
     assert "Picture 10/10" in watcher.lines[-1] and "0 s left" in watcher.lines[-1]
     assert all(preview.size == (16, 8) for preview in watcher.previews[1:])

@@ -92,6 +92,11 @@ def test_base_is_the_first_column_of_checkpoints_and_marked():
     assert [cell.checkpoint for cell in page.cells[1]] == [0, 50, 900, 1000]
 
 
+def test_the_base_is_no_checkpoint_in_the_description():
+    plan = SweepPlan(checkpoint=(900, 1000), prompt=("a",), strength=(0.5, 1.0))
+    assert plan.describe() == "5 pictures = (base + 2 checkpoints) x strength 2, the base once for all strengths"
+
+
 def test_base_is_the_first_row_when_checkpoints_are_rows():
     page = SweepPlan(checkpoint=(2, 10), prompt=("a",), rows="checkpoint", columns="seed", seed=(5, 6)).layout()[0]
     assert page.rows == (BASE_LABEL, "step 2", "step 10") and page.base_row == 0
