@@ -42,6 +42,21 @@ def test_any_text_can_be_written(kind: str, text: str) -> None:
         assert damaged(Image.new("RGB", size), kind=kind, text=text, copies=2).size == size
 
 
+@pytest.mark.parametrize("kind", ["text", "window", "watermark"])
+def test_a_text_is_cut_after_two_hundred_characters(kind: str) -> None:
+    grey = Image.new("RGB", (512, 128), (128, 128, 128))
+    long = "".join(chr(65 + place % 26) + "\n" * (place % 20 == 19) for place in range(300))
+    whole, cut, shorter = (damaged(grey, kind=kind, text=long[:count]) for count in (300, 200, 150))
+    assert whole.tobytes() == cut.tobytes() != shorter.tobytes()
+
+
+def test_the_font_has_the_letters_of_an_english_keyboard_and_no_others() -> None:
+    font = ImageFont.load_default(32)
+    box = bytes(font.getmask("\ue000"))
+    assert all(bytes(font.getmask(chr(letter))) != box for letter in range(0x20, 0x7F))
+    assert all(bytes(font.getmask(letter)) == box for letter in "éüßñЖ日")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_fixed_marks_lie_in_the_same_place_in_all_pictures(kind: str) -> None:
     grey = Image.new("RGB", (128, 128), (128, 128, 128))

@@ -22,7 +22,12 @@ _PANEL, _BAR, _DARK = "#c0c0c0", "#000080", "#404040"
         "text: a caption. stripes: over everything. window: an error message. watermark: the text all over",
         choices=("text", "stripes", "window", "watermark"),
     ),
-    Parameter("text", "SAMPLE", "What is written; up to 200 characters, none draws an empty mark"),
+    Parameter(
+        "text",
+        "SAMPLE",
+        "What is written, in the letters, digits and signs of an English keyboard; an accent, umlaut or other script "
+        "becomes a box. Only the first 200 characters are drawn; none draws an empty mark",
+    ),
     Parameter("size", 0.6, "Width of the mark, or of a pair of stripes; a part of the width", 0.02, 1.0, 0.01),
     Parameter("copies", 1, "How many marks, each in a place of its own", 1, 30),
     Parameter("opacity", 0.9, "How much of the picture it hides", 0.0, 1.0, 0.05),
