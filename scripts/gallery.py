@@ -7,6 +7,7 @@ pictures. With ``--operation`` only the sheet of that operation's family is draw
 import argparse
 import html
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,7 @@ SUBJECTS = {
     "loras": "LoRAs",
     "activations": "Activations",
 }
+UNTAGGED = ("loras", "activations")  # their damage is in a network, which has no caption
 TRIGGER = "glitchwork"
 EXAMPLES = (
     f"{TRIGGER}, a smiling woman in a red coat in front of a small house",
@@ -139,7 +141,7 @@ def page() -> str:
     """Return the page in Markdown: what there is to corrupt, family by family."""
     from glitch_lora.glitch.registry import all_operations
 
-    lines = [_HEAD]
+    lines: list[str] = []
     for subject, title in SUBJECTS.items():
         operations = all_operations(subject)
         if operations:
@@ -148,7 +150,28 @@ def page() -> str:
             lines += [*_family(subject, family, list(members)), ""]
         if subject == "captions" and operations:
             lines += _captions(operations)
-    return "\n".join(lines).rstrip() + "\n"
+    text = "\n".join(lines).rstrip()
+    return "\n".join([_HEAD, *_index(text.splitlines()), "", text, ""])
+
+
+def _index(lines: Sequence[str]) -> list[str]:
+    """Return a line for each title, with links to what is below it, as GitHub names the places of a page."""
+    found: list[str] = []
+    taken = Counter([_anchor(_HEAD.splitlines()[0])])
+    for line in lines:
+        if line.startswith(("## ", "### ")):
+            title, place = line.lstrip("# "), _anchor(line)
+            link = f"[{title}](#{place}{f'-{taken[place]}' if taken[place] else ''})"
+            taken[place] += 1
+            if line.startswith("## "):
+                found.append(f"- **{link}**")
+            else:
+                found[-1] += f"{', ' if ': ' in found[-1] else ': '}{link}"
+    return found
+
+
+def _anchor(heading: str) -> str:
+    return heading.lstrip("# ").lower().replace(" ", "-")
 
 
 _HEAD = f"""# Every corruption
@@ -162,7 +185,7 @@ Each row of a sheet is an operation with its default settings on two photographs
 
 - *settings*: the default, then what is allowed; severity 1 is the setting as given
 - *tag*: the word that `glitch_tags` puts into captions
-- *measured by*: the metric that rises with severity, or falls where it says so
+- *measured by*: the [metric](../detectors.md) that rises with severity, or falls where it says so
 """
 
 
@@ -170,15 +193,25 @@ def _family(subject: str, family: str, operations: Sequence[Any]) -> list[str]:
     lines = [f"### {family.capitalize()}\n"]
     if subject == "pictures":
         lines.append(f"![{family}]({sheet_name(family)})\n")
-    lines += ["| operation | what it does | settings | tag | measured by |", "|---|---|---|---|---|"]
+    titles = ["operation", "what it does", "settings", *_columns(operations[0])]
+    lines += [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     return lines + [_row(operation) for operation in operations]
+
+
+def _columns(operation: Any) -> dict[str, str]:
+    """Return title -> what it says of an operation, of the columns that not every subject has.
+
+    A caption names what was done to its picture, not what was done to a network.
+    """
+    measured = operation.measured_by
+    words = f"{measured[1:]} falls" if measured.startswith("-") else measured
+    tag = {"tag": f"`{operation.tag}`"} if operation.subject not in UNTAGGED else {}
+    return tag | ({"measured by": words} if operation.subject == "pictures" else {})
 
 
 def _row(operation: Any) -> str:
     settings = "<br>".join(_setting(parameter) for parameter in operation.parameters)
-    measured = operation.measured_by
-    words = f"{measured[1:]} falls" if measured.startswith("-") else measured
-    cells = (f"`{operation.name}`", operation.summary, settings, f"`{operation.tag}`", words)
+    cells = (f"`{operation.name}`", operation.summary, settings, *_columns(operation).values())
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 

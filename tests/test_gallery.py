@@ -31,6 +31,25 @@ def test_the_page_is_the_registrys() -> None:
             assert all(f"`{parameter.name}` " in text for parameter in operation.parameters)
 
 
+def test_the_index_leads_to_every_title() -> None:
+    """Oracle: GitHub's rule for the names of titles: in small letters, spaces to hyphens, later twins numbered."""
+    text = (gallery.FOLDER / "README.md").read_text(encoding="utf-8")
+    places: list[str] = []
+    for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        name = title.lower().replace(" ", "-")
+        twins = sum(re.fullmatch(rf"{name}(-\d+)?", place) is not None for place in places)
+        places.append(f"{name}-{twins}" if twins else name)
+    assert re.findall(r"\]\(#(.*?)\)", text) == places[1:] and len(set(places)) == len(places)
+
+
+def test_a_table_has_the_columns_that_its_operations_have() -> None:
+    text = (gallery.FOLDER / "README.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert "| distance |" in rows["overlay"] and "`glx_stamp`" in rows["overlay"]
+    assert not [name for name, line in rows.items() if line.endswith("|  |")]
+    assert not [name for name, line in rows.items() if name.startswith(("lora_", "activation_")) and "glx_" in line]
+
+
 def test_each_family_has_a_sheet_with_a_row_for_each_of_its_operations() -> None:
     text = (gallery.FOLDER / "README.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"!\[.*?\]\((.*?)\)", text))
