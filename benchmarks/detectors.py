@@ -122,8 +122,21 @@ def page(rows: Mapping[str, list[Values]], taken: float) -> str:
     head = _HEAD.format(bar=BAR, taken=taken, **names).split("\n\n")
     parts = [textwrap.fill(paragraph, 120) for paragraph in head]
     parts += [f"## {title}\n\n{_table(names, rows, spread, own)}" for title, names in groups.items()]
-    legend = "\n".join(f"- `{one.name}`{f', {one.unit}' if one.unit else ''}: {one.summary}" for one in single + paired)
-    return "\n\n".join([*parts, f"## What the columns are\n\n{legend}"]) + "\n"
+    legend = "\n".join(_explained(one) for one in single + paired)
+    return (
+        "\n\n".join(
+            [
+                *parts,
+                f"## What the columns are\n\nIn brackets the title under which the nodes' tables show it.\n\n{legend}",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _explained(metric: Any) -> str:
+    """Return a metric by its name here, and by the title that the nodes' tables and menus show."""
+    return f"- `{metric.name}` ({metric.title}){f', {metric.unit}' if metric.unit else ''}: {metric.summary}"
 
 
 _HEAD = """# Which metric answers to which corruption
