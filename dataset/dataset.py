@@ -241,7 +241,9 @@ class Dataset:
         """Return self, or raise ValueError when there is nothing in it."""
         if self.items:
             return self
-        raise ValueError("dataset: got no pictures, allowed is one or more, load a folder or hold out a larger part")
+        raise ValueError(
+            "dataset: got no pictures, allowed is one or more, load a folder, select others or hold out a larger part"
+        )
 
     @cached_property
     def _captions(self) -> dict[int, tuple[str, ...]]:

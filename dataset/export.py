@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,27 @@ from .dataset import Dataset
 from .manifest import Measure, manifest_row
 from .sample import Sample
 from .selection import MAX_REPEATS
+from .waiting import waiting_steps, without_waiting
 
 MANIFEST_NAME = "manifest.jsonl"
 
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
+_NOT_IN_FOLDERS = re.compile(r"[^\w() -]+")
 _STEM_BYTES = 60
 _COMPRESSION = 4  # of zlib: smaller files take far longer
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A folder that was written, or found with the same content. files: the pictures in it."""
+    """A folder that was written, or found with the same content. files: the pictures in it.
+
+    waiting: damage that no file can hold, by name, and how many of the dataset's pictures it was meant for.
+    """
 
     folder: Path
     files: int
     new: bool
+    waiting: tuple[tuple[str, int], ...] = ()
 
 
 def save_dataset(
@@ -46,11 +52,14 @@ def save_dataset(
     in one parent. variants: pictures of each item; an item whose variants are all alike is saved once.
     In the folder: ``10_name/0001_cat.png`` and ``0001_cat.txt`` (kohya's naming: the pictures of this subfolder count
     ten times), metadata.jsonl (Hugging Face's imagefolder format), manifest.jsonl (`manifest_row`, with "file" and
-    "sha256" of the picture). A caption's line breaks become spaces in the text file: trainers read one line.
+    "sha256" of the picture). A caption's line breaks become spaces in the text file: trainers read one line. Damage
+    that waits until a sample is encoded is not in the pictures, and the captions do not name it.
     `watch(done, total)` is called after each picture. Raises ValueError without pictures, OSError naming the folder
     when it cannot be written.
     """
     rows: list[dict[str, Any]] = []
+    waits = tuple(waiting_steps(dataset).items())
+    dataset = without_waiting(dataset)
     numbered = _numbered(dataset.require_items(), variants)
     waiting = iter(places)
     place = next(waiting)
@@ -65,7 +74,7 @@ def save_dataset(
             if watch:
                 watch(done, len(numbered))
         _write_lists(temporary, rows)
-        return _put(temporary, place, waiting, rows)
+        return replace(_put(temporary, place, waiting, rows), waiting=waits)
     except OSError as error:
         raise OSError(error.errno, _not_written(place, error)) from error
     finally:
@@ -90,7 +99,7 @@ def _file_name(dataset: Dataset, index: int, variant: int, name: str) -> str:
     stem = _NOT_IN_NAMES.sub("-", item.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]).strip("-")
     stem = stem.encode("utf-8", "ignore")[:_STEM_BYTES].decode("utf-8", "ignore")
     again = f"_v{variant + 1}" if variant else ""
-    folder = _NOT_IN_NAMES.sub("-", name).strip("-") or "pictures"
+    folder = _NOT_IN_FOLDERS.sub("-", name).strip(" -") or "pictures"
     return f"{item.repeats}_{folder}/{index + 1:0{len(str(len(dataset))) + 1}}_{stem or 'picture'}{again}.png"
 
 

@@ -11,6 +11,7 @@ from PIL import Image, features
 from .dataset import Dataset
 from .images import open_rgb
 from .sample import Sample
+from .waiting import WAITING
 
 Measure = Callable[[Image.Image], Mapping[str, float]]
 
@@ -23,12 +24,13 @@ def manifest_row(
     """Return what the manifest says of a sample, as JSON: all but the file's own name and bytes.
 
     "steps" are those of the whole chain with their parameters; "damage" is what really happened to this picture, with
-    the severity it was dealt; "waiting" names steps that only act on encoded samples, so not on the saved picture.
+    the severity it was dealt; "waiting" names steps that only act on encoded samples or on the sizes told with them, so
+    not on the saved picture.
     "before" and "after": what `measure` says of the picture as loaded and as saved.
     """
     item = dataset.items[index]
     steps = (*item.steps, *dataset.steps)
-    waiting = [step.name for step in steps if step.touches in ("latent", "conditioning")]
+    waiting = list(dict.fromkeys(step.name for step in steps if step.touches in WAITING))
     row: dict[str, Any] = {
         "caption": sample.caption,
         "triggers": list(sample.triggers),

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .dataset import Dataset
 
 _SHOWN_CHAINS = 8
+_SHOWN_LETTERS = 80  # of one setting
+_NOT_SETTINGS = ("name", "version", "codecs", "table")  # tables are told by a hash, which nobody can read
 
 
 def describe_dataset(dataset: "Dataset") -> str:
@@ -22,7 +24,7 @@ def describe_dataset(dataset: "Dataset") -> str:
         _captions(dataset),
         *_chain(dataset),
         *warnings(dataset),
-        *dataset.notes,
+        *(["When loaded:", *dataset.notes] if dataset.notes else []),
     ]
     return "\n".join(lines)
 
@@ -40,17 +42,24 @@ def warnings(dataset: "Dataset") -> list[str]:
     return found
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number and what is counted, e.g. "1 picture" or "2 pictures"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def _counts(dataset: "Dataset") -> str:
     copies = len(dataset) - len({item.key for item in dataset.items})
-    same = f", {copies} of them exact copies of another" if copies else ""
+    same = f", {copies} of them {'an exact copy' if copies == 1 else 'exact copies'} of another" if copies else ""
     passes = f"; {len(dataset.entries)} per epoch with repeats" if len(dataset.entries) != len(dataset) else ""
-    return f"{len(dataset)} pictures{same}{passes}."
+    return f"{counted(len(dataset), 'picture')}{same}{passes}."
 
 
 def _sizes(dataset: "Dataset") -> list[str]:
     counted = Counter(dataset.framed_size(index) for index in range(len(dataset)))
-    framed = any(step.kind == "framing" for chain in _chains(dataset) for step in chain)
-    title = "Framed to:" if framed else "Sizes (not framed yet):"
+    chains = _chains(dataset).items()
+    unframed = sum(count for chain, count in chains if all(step.kind != "framing" for step in chain))
+    some = "" if unframed == len(dataset) else f"{unframed} of {len(dataset)} "
+    title = f"Sizes ({some}not framed yet):" if unframed else "Framed to:"
     shown = [f"  {width}x{height}: {count}" for (width, height), count in counted.most_common(12)]
     rest = [f"  and {len(counted) - 12} other sizes"] if len(counted) > 12 else []
     return [title, *shown, *rest]
@@ -59,7 +68,12 @@ def _sizes(dataset: "Dataset") -> list[str]:
 def _captions(dataset: "Dataset") -> str:
     lengths = sorted(len(dataset.caption(index).split()) for index in range(len(dataset)))
     empty = sum(length == 0 for length in lengths)
-    words = f"{lengths[0]} to {lengths[-1]} words, median {lengths[len(lengths) // 2]}"
+    alike = lengths[0] == lengths[-1]
+    words = (
+        f"{counted(lengths[0], 'word')} each"
+        if alike
+        else f"{lengths[0]} to {lengths[-1]} words, median {lengths[len(lengths) // 2]}"
+    )
     return f"Captions: {words}; {empty} empty." if empty else f"Captions: {words}."
 
 
@@ -73,7 +87,7 @@ def _chain(dataset: "Dataset") -> list[str]:
     lines: list[str] = []
     for chain, count in list(chains.items())[:_SHOWN_CHAINS]:
         if chain or len(chains) > 1:
-            whose = f" of {count} pictures" if len(chains) > 1 else ""
+            whose = f" of {counted(count, 'picture')}" if len(chains) > 1 else ""
             lines.append(f"Steps{whose}, in order:" if chain else f"Steps{whose}: none.")
         lines += [f"  {number}. {_step(step.describe())}" for number, step in enumerate(chain, 1)]
     rest = len(chains) - _SHOWN_CHAINS
@@ -87,20 +101,30 @@ def _is_softened(chain: tuple[Step, ...]) -> bool:
 
 
 def _step(values: dict[str, Any]) -> str:
-    settings = _flat({key: value for key, value in values.items() if key not in ("name", "version", "codecs")})
-    return f"{values['name']}: {', '.join(settings)}"
+    settings = _flat({key: value for key, value in values.items() if key not in _NOT_SETTINGS})
+    return f"{values['name']}: {', '.join(settings)}" if settings else str(values["name"])
 
 
 def _flat(values: dict[str, Any]) -> list[str]:
-    """Return ``key value`` pairs, those of nested objects among them; texts with blanks at an end in quotes."""
+    """Return ``key value`` pairs, those of nested objects among them; texts with blanks at an end in quotes.
+
+    Empty texts are left out, longer ones shown on one line and cut.
+    """
     pairs: list[str] = []
     for key, value in values.items():
         if isinstance(value, dict):
             pairs += _flat(value)
-        else:
-            text = value if isinstance(value, str) and value == value.strip() else repr(value)
-            pairs.append(f"{key} {text}")
+        elif value != "":
+            pairs.append(f"{key} {_shown(value)}")
     return pairs
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, str):
+        return repr(value)
+    text = " / ".join(line.strip() for line in value.splitlines() if line.strip()) if "\n" in value else value
+    text = text if text and text == text.strip() else repr(text)
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[: _SHOWN_LETTERS - 1]}…"
 
 
 def _is_enlarged(dataset: "Dataset", index: int) -> bool:

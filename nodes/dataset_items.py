@@ -9,10 +9,11 @@ from PIL import Image
 from ..dataset.audit import Copies, Drop, audit
 from ..dataset.audit_finding import CAPTION_KINDS, PICTURE_KINDS
 from ..dataset.audit_report import audit_report, audit_sheets, audit_table
-from ..dataset.export import save_dataset
+from ..dataset.export import Saved, save_dataset
 from ..dataset.folder import load_folder
+from ..dataset.known_trigger import knowing_triggers
 from ..dataset.merge import mixed
-from ..dataset.report import describe_dataset
+from ..dataset.report import counted, describe_dataset
 from ..dataset.selection import MAX_REPEATS, Selection, parted
 from ..host.folders import SAVE_ROOTS, saved_dataset_places
 from ..host.images import to_batch
@@ -88,8 +89,10 @@ class GlitchSelectItems(io.ComfyNode):
             among = found.flagged(None if finding == _FLAGGED else [finding])
         indices = Selection(**tests).indices(dataset, among)
         selected, rest = parted(dataset, indices, repeats)
-        report = f"Selected {len(selected)} of {len(dataset)} pictures.\n{describe_dataset(selected)}"
-        return io.NodeOutput(selected, rest, report)
+        report = f"Selected {len(selected)} of {counted(len(dataset), 'picture')}."
+        if not indices:
+            report += " No picture passes every test that is set: select others, or go on with the output rest."
+        return io.NodeOutput(selected, rest, f"{report}\n{describe_dataset(selected)}")
 
 
 class GlitchMergeDatasets(io.ComfyNode):
@@ -191,10 +194,25 @@ class GlitchSaveDataset(io.ComfyNode):
     def execute(cls, dataset: Any, name: str, place: str, variants: int, measures: bool) -> io.NodeOutput:
         measured = _measured if measures else None
         saved = save_dataset(dataset, saved_dataset_places(place, name), variants, measured, watch_progress())
-        again = load_folder(saved.folder)
+        again = knowing_triggers(load_folder(saved.folder), dataset)
         folder = f"{place}/{saved.folder.name}"
-        done = f"Saved {saved.files} pictures as {folder}." if saved.new else f"{folder} holds exactly this already."
-        return io.NodeOutput(folder, again, f"{done}\n{saved.folder}\n{describe_dataset(again)}")
+        return io.NodeOutput(folder, again, "\n".join([*_told(saved, folder, name), describe_dataset(again)]))
+
+
+def _told(saved: Saved, folder: str, name: str) -> list[str]:
+    """Return what was written, where, and what is not as it was typed or connected."""
+    written = f"Saved {counted(saved.files, 'picture')} as {folder}."
+    lines = [written if saved.new else f"{folder} holds exactly this already."]
+    if name.strip() and name != saved.folder.name:
+        reason = "some letters are not allowed in a folder's name, or the name was taken"
+        lines.append(f"The folder is called {saved.folder.name!r} instead of {name!r}: {reason}.")
+    if saved.waiting:
+        damage = ", ".join(f"{step} ({counted(count, 'picture')})" for step, count in saved.waiting)
+        lines.append(
+            f"Not in the files: {damage}. Such damage happens when a picture is encoded for training, so saved "
+            "pictures are without it and saved captions do not name it."
+        )
+    return [*lines, str(saved.folder)]
 
 
 def _measured(image: Image.Image) -> dict[str, float]:
@@ -264,7 +282,8 @@ class GlitchAuditDataset(io.ComfyNode):
         sheets = to_batch(pages)
         saved = ui.ImageSaveHelper.save_images(sheets, "glitch_lora_audit", io.FolderType.temp, cls, compress_level=1)
         repaired = found.repaired(drop, duplicates, append_colours)
-        left = f"\nLeft out: {len(dataset) - len(repaired)} pictures." if len(repaired) < len(dataset) else ""
+        gone = len(dataset) - len(repaired)
+        left = f"\nLeft out: {counted(gone, 'picture')}." if gone else ""
         table = audit_table(found, markdown=table_format == "Markdown")
         return io.NodeOutput(repaired, sheets, audit_report(found) + left, table, ui={"images": saved})
 

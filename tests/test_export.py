@@ -172,3 +172,41 @@ def test_cancel_leaves_nothing(photos: Dataset, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         save_dataset(photos, places(tmp_path), watch=cancel)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_captions_do_not_name_damage_that_no_file_holds(photos: Dataset, tmp_path: Path) -> None:
+    """Oracle: the same chain without the steps that wait, and the picture's own damage."""
+    seen = corruption("jpeg_recompression", {"quality": 10}, fraction=0.6, seed=2)
+    tags = corruption("glitch_tags")
+    lies = [corruption("latent_noise"), corruption("size_lie"), corruption("size_lie", seed=5)]
+    whole, plain = photos, photos
+    for step in (lies[0], seen, *lies[1:], tags):
+        whole = whole.with_step(step)
+        plain = plain if step in lies else plain.with_step(step)
+    assert "glx_latent_noise" in whole.caption(0)
+    saved = save_dataset(whole, places(tmp_path / "a"))
+    assert saved.waiting == (("latent_noise", 3), ("size_lie", 3))
+    told = rows(saved.folder)
+    assert [row["caption"] for row in told] == [plain.caption(index) for index in range(3)]
+    assert {"glx_jpeg" in row["caption"] for row in told} == {True, False}
+    for index, row in enumerate(told):
+        assert row["waiting"] == ["latent_noise", "size_lie"] and len(row["steps"]) == 6
+        assert row["original_size"] == list(photograph(NAMES[index]).size)
+        assert row["sha256"] == rows(save_dataset(plain, places(tmp_path / "b")).folder)[index]["sha256"]
+
+
+def test_copies_keep_their_damage_when_other_damage_waits(photos: Dataset, tmp_path: Path) -> None:
+    from glitch_lora.dataset.derived import with_copies
+
+    copies = with_copies(photos.with_step(corruption("latent_noise")), corruption("slice_displacement"), 2, True)
+    copies = copies.with_step(corruption("glitch_tags"))
+    saved = save_dataset(copies, places(tmp_path))
+    for index, row in enumerate(rows(saved.folder)):
+        assert Image.open(saved.folder / row["file"]).tobytes() == copies.sample(index).image.tobytes()
+        assert row["item"] == copies.items[index].key and "glx_latent_noise" not in row["caption"]
+    assert saved.waiting == (("latent_noise", 9),)
+
+
+def test_the_subfolder_is_called_like_the_folder(photos: Dataset, tmp_path: Path) -> None:
+    saved = save_dataset(photos, iter([tmp_path / "nc saved-set"]))
+    assert (saved.folder / "1_nc saved-set" / "01_astronaut.png").is_file()

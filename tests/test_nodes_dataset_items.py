@@ -125,7 +125,7 @@ def test_the_audit_runs_alone_and_repairs(items: ComfyServer) -> None:
     found = shown(items, prompt, names=["images", 2], report=["audit", 2], table=["audit", 3], texts=["images", 1])
     assert found["names"].splitlines() == ["astronaut.png", "chelsea.png", "coffee.png", "rocket.png"]
     assert "Defect: unreadable (1)" in found["report"] and "torn.jpg: " in found["report"]
-    assert "in 1 of 5 captions" in found["report"] and "Left out: 1 pictures." in found["report"]
+    assert "in 1 of 5 captions" in found["report"] and "Left out: 1 picture." in found["report"]
     assert found["table"].startswith("severity,kind,number,name,detail,fix\ndefect,unreadable,,torn.jpg,")
     assert re.fullmatch(r"a photo of coffee, \w+.*", found["texts"].splitlines()[2])
 
@@ -173,5 +173,37 @@ def test_nothing_is_overwritten_and_odd_names_stay_inside(items: ComfyServer) ->
         "": "output/dataset-1",
     }
     assert list((items.base / "output" / "kept").iterdir()) == []
+    prompt["save"]["inputs"]["name"] = "../nc saved.set"
+    told = shown(items, prompt, report=["save", 2])["report"]
+    assert "The folder is called 'nc saved-set' instead of '../nc saved.set'" in told
+    assert (items.base / "output" / "nc saved-set" / "1_nc saved-set").is_dir()
     prompt["save"]["inputs"] |= {"place": "datasets", "name": "kept"}
     assert shown(items, prompt, folder=["save", 0])["folder"] == "datasets/kept"
+
+
+def test_what_is_saved_keeps_its_trigger_and_tells_of_damage_that_waits(items: ComfyServer) -> None:
+    noise = {"std": 1.0, "colour": "white", "cell": 4, "same_for_all_channels": False}
+    damage = {"operation": "latent_noise", "severity": 1.0, "fraction": 1.0, "damage": "frozen", "seed": 0}
+    damage |= {f"operation.{name}": value for name, value in noise.items()}
+    prompt = {
+        "load": node("GlitchLoadDataset", LOAD),
+        "trigger": node("GlitchTriggerWord", TRIGGER, dataset=["load", 0]),
+        "noise": node("GlitchCorruptDataset", damage, dataset=["trigger", 0]),
+        "save": node("GlitchSaveDataset", SAVE | {"name": "waiting"}, dataset=["noise", 0]),
+        "audit": node("GlitchAuditDataset", AUDIT, dataset=["save", 1]),
+    }
+    told = shown(items, prompt, report=["save", 2], found=["audit", 2])
+    assert "Not in the files: latent_noise (5 pictures)." in told["report"]
+    assert "known_trigger: word prtkl" in told["report"]
+    assert "Trigger 'prtkl': in 5 of 5 captions." in told["found"]
+
+
+def test_nothing_selected_is_said_and_what_to_do(items: ComfyServer) -> None:
+    prompt = {
+        "load": node("GlitchLoadDataset", LOAD),
+        "select": node("GlitchSelectItems", SELECT | {"contains": "unicorn"}, dataset=["load", 0]),
+    }
+    told = shown(items, prompt, report=["select", 2])["report"]
+    assert told.startswith("Selected 0 of 5 pictures. No picture passes every test that is set: select others")
+    with pytest.raises(PromptError, match="got no pictures, .* select others"):
+        shown(items, prompt | {"images": images(["select", 0])}, names=["images", 2])
