@@ -259,6 +259,37 @@ def test_reuse_only_never_trains(dataset: Dataset, tmp_path: Path) -> None:
     assert (outcome.step, events.steps) == (2, [])
 
 
+def test_the_report_says_what_was_done(dataset: Dataset, tmp_path: Path) -> None:
+    part = request(tmp_path, mode="steps per queue", steps_per_queue=2)
+    first = run_in_a_node(graph("sd15"), dataset, recipe(), part, Events())
+    assert "stopped at step 2 of 4" in first.report and "Steps: 2 trained in " in first.report
+    assert f"LoRA file: {first.run.checkpoint(2).path.name} in {first.run.folder / 'checkpoints'}" in first.report
+    last = run_in_a_node(graph("sd15"), dataset, recipe(), part, Events())
+    losses = last.run.losses()
+    lines = last.report.splitlines()
+    assert lines[0] == f"Run {last.run.name}: complete." and ", 4 of 4 in all" in lines[1]
+    assert lines[2:] == [
+        "Reused: the 2 steps trained before",
+        f"Last loss: {losses[-1]:.4g}, mean of the last 4 steps {sum(losses) / 4:.4g}",
+        "Checkpoints: 2, at 2, 4",
+        f"LoRA file: {last.run.checkpoint(4).path.name} in {tmp_path / 'loras'}",
+        "Trigger word: none",
+    ]
+    again = run_in_a_node(graph("sd15"), dataset, recipe(), part, Events())
+    assert "Steps: 0 trained now, 4 of 4 in all" in again.report and "Warning" not in again.report
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_damage_that_the_model_cannot_hear_is_told(family: str, dataset: Dataset, tmp_path: Path) -> None:
+    """Oracle: the UNet of SDXL takes in sizes and the pooled vector, that of Stable Diffusion 1.5 neither."""
+    damaged = replace(
+        dataset, steps=(*dataset.steps, *map(corruption, ("size_lie", "pooled_swap", "conditioning_noise")))
+    )
+    report = run_in_a_node(graph(family), damaged, recipe(steps=1), request(tmp_path), Events()).report
+    warned = [line.split()[1] for line in report.splitlines() if line.startswith("Warning: ")]
+    assert warned == (["size_lie", "pooled_swap"] if family == "sd15" else [])
+
+
 def test_keep_hands_the_last_checkpoint_to_the_rest_of_the_graph(dataset: Dataset, tmp_path: Path) -> None:
     outcome = run_in_a_node(
         graph("sd15"), dataset, recipe(steps=6), request(tmp_path, keep_on_cancel=True), Events(stop_at=3)

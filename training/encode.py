@@ -7,11 +7,12 @@ that; what they make has keys of its own.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class _Entry:
     caption: str
 
 
-_POOLED = "extra.pooled_output"
+POOLED = "extra.pooled_output"  # the part of a caption's tensors that stands for the whole of it
 
 
 class EncodedDataset:
@@ -59,6 +60,7 @@ class EncodedDataset:
         empty_key: str,
         store: Store,
         rebuild: Callable[[dict[str, Tensor]], TextConditioning],
+        changed: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self._entries = entries
         self._store = store
@@ -66,6 +68,7 @@ class EncodedDataset:
         self._rebuild = rebuild
         self.order = order
         self.names = names
+        self.changed = changed or {}  # of each step that damaged anything, the parts in which values changed
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -123,7 +126,8 @@ def encode_dataset(
         _require_one_size(dataset.items[index].name, entries[-1])
     empty_key = encoding.text("")
     names = tuple(item.name for item in dataset.items)
-    return EncodedDataset(tuple(entries), dataset.entries, names, empty_key, store, _text_from_tensors)
+    changed = {name: frozenset(parts) for name, parts in encoding.changed.items()}
+    return EncodedDataset(tuple(entries), dataset.entries, names, empty_key, store, _text_from_tensors, changed)
 
 
 class _Encoding:
@@ -132,6 +136,7 @@ class _Encoding:
     ) -> None:
         self._dataset = dataset
         self._undamaged: dict[tuple[int, int], _Entry] = {}
+        self.changed: dict[str, set[str]] = {}
         self._encoders = encoders
         self._recipe = recipe
         self._store = store
@@ -141,11 +146,18 @@ class _Encoding:
     def entry(self, index: int, variant: int) -> _Entry:
         entry = self._clean(index, variant)
         for step, random in self._dataset.encoded_steps(index, variant):
-            if step.touches == "latent":
-                entry = replace(entry, latent_key=self._damaged(step, random, entry.latent_key, index, variant))
-            else:
-                entry = replace(entry, text_key=self._damaged(step, random, entry.text_key, index, variant))
+            before = entry.latent_key if step.touches == "latent" else entry.text_key
+            after = self._damaged(step, random, before, index, variant)
+            self._compare(step.name, before, after)
+            entry = replace(entry, latent_key=after) if step.touches == "latent" else replace(entry, text_key=after)
         return entry
+
+    def _compare(self, name: str, before: str, after: str) -> None:
+        """Remember in which parts a step that did not spare an item changed values; the first item tells most."""
+        if before != after and not self.changed.get(name):
+            clean, damaged = _stored(self._store, before), _stored(self._store, after)
+            parts = self.changed.setdefault(name, set())
+            parts |= {part for part in clean if not torch.equal(clean[part], damaged[part])}
 
     def _clean(self, index: int, variant: int) -> _Entry:
         """Return a variant encoded and not damaged; asked for again, also by other items, it is not made again."""
@@ -235,7 +247,7 @@ def _value(tensors: dict[str, Tensor]) -> Any:
     """Return what a step damages: a latent [C, h, w], or `Words`."""
     if "latent" in tensors:
         return tensors["latent"][0]
-    pooled = tensors.get(_POOLED)
+    pooled = tensors.get(POOLED)
     return Words(tensors["cross_attn"][0], None if pooled is None else pooled[0])
 
 
@@ -247,7 +259,7 @@ def _changed(tensors: dict[str, Tensor], change: Callable[[Any], Any]) -> dict[s
         return tensors
     if "latent" in tensors:
         return {**tensors, "latent": after[None].contiguous()}
-    pooled = {} if after.pooled is None else {_POOLED: after.pooled[None].contiguous()}
+    pooled = {} if after.pooled is None else {POOLED: after.pooled[None].contiguous()}
     return {**tensors, "cross_attn": after.sequence[None].contiguous(), **pooled}
 
 

@@ -1,6 +1,7 @@
 """One queueing of a training: find what is already there, train what is missing, hand over the run."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -24,7 +25,9 @@ from .plan import Plan, duration, explained_memory_errors, make_plan, measured
 from .randomness import deterministic_kernels, preserved_generators
 from .recipe import Mode, Recipe, SampleSettings
 from .run import Run, RunWriter, find_run
+from .run_report import training_report
 from .store import DiskStore, RamStore, Store
+from .unheard import unheard_encoded, unheard_sizes
 
 # metadata standards' words for our own
 _PREDICTION_WORDS = {"epsilon": "epsilon", "v_prediction": "v", "flow": "flow"}
@@ -69,12 +72,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """run: the folder. step: of the checkpoint handed over. total_steps: where the recipe ends. report: for people."""
+    """run: the folder. step: of the checkpoint handed over. total_steps: where the recipe ends. report: for people.
+
+    before: steps that were trained before this queueing, None when it trained none. published: the LoRA file where the
+    host finds it, if there is one. notes: what people should know of the training.
+    """
 
     run: Run
     step: int
     total_steps: int
     report: str
+    before: int | None = None
+    published: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def lora(self) -> dict[str, Tensor]:
         """Return the tensors of the checkpoint handed over."""
@@ -94,8 +104,19 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
     stopped. Raises ValueError for input that cannot be trained on, the host's interrupt on Cancel (after saving), and
     `NotFinite`. MODEL, CLIP, VAE and the global random generators are as they were, whatever happens.
     """
+    started = time.monotonic()
     outcome = _found_or_trained(graph, dataset, recipe, request, events)
-    return replace(outcome, run=replace(outcome.run, samples=recipe.samples))
+    report = training_report(
+        outcome.run,
+        outcome.step,
+        outcome.total_steps,
+        outcome.step if outcome.before is None else outcome.before,
+        time.monotonic() - started,
+        outcome.published or outcome.run.checkpoint(outcome.step).path,
+        (*unheard_sizes(dataset, graph.family), *outcome.notes),
+    )
+    run = replace(outcome.run, samples=recipe.samples)
+    return replace(outcome, run=run, report=f"{outcome.report}\n{report}")
 
 
 def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, events: Events) -> Outcome:
@@ -107,7 +128,7 @@ def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: R
     finished = _finished(found, total) if found else None
     if found and finished:
         if finished.step == total:  # also when a kill came between the last step and this
-            RunWriter(found).publish(total, request.loras_folder)
+            return replace(finished, published=RunWriter(found).publish(total, request.loras_folder))
         return finished
     if request.mode == "reuse only":
         return _reuse(found, total)
@@ -115,8 +136,10 @@ def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: R
     writer = RunWriter.create(request.root, key, request.name, config)
     # ComfyUI runs nodes in inference mode; a tensor made there can never take part in a backward pass.
     with torch.inference_mode(False), preserved_generators(), deterministic_kernels(recipe.deterministic):
-        _Session(graph, dataset, recipe, request, events, writer, identities, total).run()
-    return _hand_over(writer.run, total)
+        session = _Session(graph, dataset, recipe, request, events, writer, identities, total)
+        session.run()
+    done = _hand_over(writer.run, total)
+    return replace(done, before=session.before, published=session.published, notes=session.notes)
 
 
 def total_steps(dataset: Dataset, recipe: Recipe) -> int:
@@ -149,6 +172,9 @@ class _Session:
         self._identities = identities
         self._total = total
         self._seconds = list[float]()
+        self.before = 0
+        self.published: Path | None = None
+        self.notes: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Train from the last saved state to where this queueing may go."""
@@ -156,6 +182,7 @@ class _Session:
         encoders = self._graph.encoders(recipe.prompt_syntax)
         with torch.no_grad():
             data = encode_dataset(self._dataset, encoders, recipe, self._identities, self._store(), self._events)
+        self.notes = tuple(unheard_encoded(data.changed, self._graph.family))
         with self._graph.trainable(recipe.precision) as model:
             with torch.no_grad():
                 previewer = self._graph.previewer(model, recipe.samples)
@@ -180,7 +207,7 @@ class _Session:
                 self._train(model, Training(model, adapters, data, recipe, self._total))
 
     def _train(self, model: TrainableModel, training: Training) -> None:
-        done = self._resume(training)
+        done = self.before = self._resume(training)
         until = self._until(done)
         self._tell_plan(self._probe(model, training, done, until))
         self._until_step = until
@@ -188,7 +215,7 @@ class _Session:
             training.run(until, lambda record: self._after_step(training, record))
             self._save(training)
         if training.step == self._total:
-            self._writer.publish(self._total, self._request.loras_folder)
+            self.published = self._writer.publish(self._total, self._request.loras_folder)
 
     def _resume(self, training: Training) -> int:
         state = self._writer.load_state()
