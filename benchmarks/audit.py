@@ -14,14 +14,18 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 ROOT = Path(__file__).resolve().parent.parent
 for _folder in ("scripts", "tests"):
     sys.path.append(str(ROOT / _folder))
 
-from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
+from rerun import again_in_environment, in_environment  # noqa: E402  (scripts/ is on the path only now)
+
+if __name__ == "__main__" and not in_environment():
+    sys.exit(again_in_environment(str(Path(__file__).resolve())))
+
+import numpy as np  # noqa: E402
+from as_package import register_pack  # noqa: E402
+from PIL import Image  # noqa: E402
 from planted_defects import clean_pictures, planted  # noqa: E402
 
 BAR = 120.0

@@ -191,4 +191,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from rerun import again_in_environment, in_environment
+
+    if not in_environment():
+        sys.exit(again_in_environment(str(Path(__file__).resolve())))
     main()
