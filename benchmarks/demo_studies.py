@@ -62,7 +62,7 @@ def main() -> int:
     import_host()
     studies = Studies(arguments.work)
     for name in arguments.arms or list(ARMS):
-        studies.run(name)
+        studies.run(name, ARMS[name])
     if arguments.docs:
         studies.document()
     failed = [name for name in arguments.arms or list(ARMS) if not _holds(name, studies.row(name))]
@@ -104,12 +104,12 @@ class Studies:
         self.parts = load_demo_model()
         self.weights = _identity()
 
-    def run(self, name: str) -> None:
-        """Run an arm unless its row is there, made with these weights."""
+    def run(self, name: str, arm: Callable[["Studies"], dict[str, Any]]) -> None:
+        """Run an arm unless its row is there, made with these weights; print the row."""
         row = self.row(name)
         if not row:
             started = time.perf_counter()
-            row = {"arm": name, "weights": self.weights, **ARMS[name](self)}
+            row = {"arm": name, "weights": self.weights, **arm(self)}
             row["seconds"] = round(time.perf_counter() - started, 1)
             with self.rows.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

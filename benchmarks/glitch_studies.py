@@ -11,9 +11,7 @@ an hour on two cores. ``--docs`` writes the tables and grids into docs/glitch-st
 """
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -59,7 +57,7 @@ def main() -> int:
     studies = Studies(arguments.work)
     names = arguments.arms or list(ARMS)
     for name in names:
-        _run(studies, name)
+        studies.run(name, ARMS[name])
     rows = {name: row for name in ARMS if (row := studies.row(name))}
     if arguments.docs:
         _document(studies, rows)
@@ -84,17 +82,6 @@ def _arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"ARM: got {unknown}, allowed {list(ARMS)}")
     return arguments
-
-
-def _run(studies: Any, name: str) -> None:
-    row = studies.row(name)
-    if not row:
-        started = time.perf_counter()
-        row = {"arm": name, "weights": studies.weights, **ARMS[name](studies)}
-        row["seconds"] = round(time.perf_counter() - started, 1)
-        with studies.rows.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-    print(json.dumps(row), flush=True)
 
 
 def _clean(studies: Any) -> Any:
