@@ -15,6 +15,7 @@ from .audit_finding import CAPTION_KINDS, KINDS, Finding
 from .audit_pictures import SMALLEST_SIDE, defects, is_compressed
 from .dataset import Dataset
 from .images import BrokenImage
+from .report import counted
 from .selection import parted
 
 Drop = Literal["nothing", "defects", "defects and warnings"]
@@ -141,7 +142,7 @@ def _of_copies(dataset: Dataset, facts: tuple[Facts | None, ...], files: list[in
 def _likeness(copy: Copy, of: str) -> str:
     if copy.exact:
         return f"the same file as {of}"
-    return f"like {of}{' mirrored' if copy.mirrored else ''}, {copy.bits} of 64 bits apart"
+    return f"{'looks' if copy.bits == 0 else 'looks nearly'} like {of}{' mirrored' if copy.mirrored else ''}"
 
 
 def _of_backgrounds(facts: tuple[Facts | None, ...], names: list[str]) -> Iterator[Finding]:
@@ -159,9 +160,9 @@ def _of_backgrounds(facts: tuple[Facts | None, ...], names: list[str]) -> Iterat
 
 def _of_palettes(facts: tuple[Facts | None, ...], names: list[str]) -> Iterator[Finding]:
     places = [(index, fact) for index, fact in enumerate(facts) if fact is not None]
-    for place, apart in odd_palettes([fact for _, fact in places]):
+    for place, _ in odd_palettes([fact for _, fact in places]):
         index, fact = places[place]
-        detail = f"{', '.join(main_colours(fact.thumb, 0.03))}; {apart:.1f} in Lab from the colours of all"
+        detail = f"{', '.join(main_colours(fact.thumb, 0.03))}; far from the colours of most pictures"
         yield Finding("odd palette", names[index], detail, index)
 
 
@@ -170,7 +171,7 @@ def _of_variety(facts: tuple[Facts | None, ...]) -> Iterator[Finding]:
 
     thumbs = [fact.thumb for fact in facts if fact is not None]
     if len(thumbs) < _FEW:
-        yield Finding("few pictures", "", f"{len(thumbs)} pictures; a style wants {_FEW} to 50 or more")
+        yield Finding("few pictures", "", f"{counted(len(thumbs), 'picture')}; a style wants {_FEW} to 50 or more")
     chosen = [thumbs[int(place)] for place in np.linspace(0, len(thumbs) - 1, min(len(thumbs), _COMPARED))]
     distinct = vendi_score(chosen) if chosen else 0.0
     if len(chosen) > 2 and distinct < _VARIED * len(chosen):

@@ -35,7 +35,7 @@ def defects(facts: Facts, smallest_side: int = SMALLEST_SIDE) -> Iterator[tuple[
     if facts.transparent:
         yield "transparent", f"stored as {facts.mode} with transparent pixels"
     if facts.light - facts.dark < BLANK:
-        yield "blank", f"luma {facts.dark:.0f} to {facts.light:.0f}"
+        yield "blank", f"nearly one colour, brightness {facts.dark:.0f} to {facts.light:.0f} of 255"
         return
     yield from _damage(facts)
 
@@ -49,10 +49,17 @@ def is_compressed(facts: Facts) -> bool:
 def _damage(facts: Facts) -> Iterator[tuple[str, str]]:
     if is_compressed(facts):
         known = f"JPEG quality {facts.quality}" if facts.quality is not None else "traces of JPEG"
-        yield "heavily compressed", f"{known}, blockiness {facts.blocks:.2f}, small waves {facts.missing:.0%} of usual"
+        yield "heavily compressed", f"{known}; {_trace(facts)}"
     if facts.blur > BLURRED:
-        yield "blurred", f"blur {facts.blur:.2f} of 1"
+        yield "blurred", f"blur {facts.blur:.2f}, 0 is sharp and 1 wholly soft"
     if facts.light < DARKEST:
         yield "underexposed", f"99 % of it is darker than {facts.light:.0f} of 255"
     if facts.dark > LIGHTEST:
         yield "overexposed", f"99 % of it is lighter than {facts.dark:.0f} of 255"
+
+
+def _trace(facts: Facts) -> str:
+    """Return what compression left of the picture, in words."""
+    if facts.missing < GAPPY:
+        return "its faintest detail is gone"
+    return "the edges of its blocks show" if facts.blocks > BLOCKY else "a file of low quality"

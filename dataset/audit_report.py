@@ -10,6 +10,7 @@ from PIL import Image
 from .audit import Audit
 from .audit_colours import backgrounds, colour_name, palette_of
 from .audit_finding import KINDS, Finding
+from .report import counted
 from .sheet import Mark, contact_sheets
 
 _SHOWN = 12
@@ -20,8 +21,8 @@ _COLUMNS = ("severity", "kind", "number", "name", "detail", "fix")
 def audit_report(audit: Audit) -> str:
     """Return what was found, kind by kind, the palette, and what to do; several lines."""
     counts = Counter(found.severity for found in audit.findings)
-    total = f"{counts['defect']} defects, {counts['warning']} warnings, {counts['advice']} hints"
-    lines = [f"{len(audit.dataset)} pictures: {total}.", _trigger_line(audit)]
+    total = f"{counted(counts['defect'], 'defect')}, {counted(counts['warning'], 'warning')}, {counts['advice']} advice"
+    lines = [f"{counted(len(audit.dataset), 'picture')}: {total}.", _trigger_line(audit)]
     for kind in KINDS:
         lines += _kind_lines(kind, [found for found in audit.findings if found.kind == kind])
     return "\n".join([*lines, _palette_line(audit), _background_line(audit)])
@@ -41,9 +42,9 @@ def audit_table(audit: Audit, markdown: bool = False) -> str:
 def audit_sheets(
     audit: Audit, columns: int = 4, cell: int = 256, limit: int = 32, watch: Callable[[int, int], None] | None = None
 ) -> list[Image.Image]:
-    """Return contact sheets, the flagged pictures first, with a frame and their findings written on them.
+    """Return contact sheets, the flagged pictures first, with a frame, and their findings under them.
 
-    Red: a defect, amber: a warning, blue: a hint. Pictures that cannot be read any more are left out.
+    Red: a defect, amber: a warning, blue: advice. Pictures that cannot be read any more are left out.
     """
     found: dict[int, list[Finding]] = {}
     for finding in _sorted(audit.findings):

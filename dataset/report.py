@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _SHOWN_CHAINS = 8
 _SHOWN_LETTERS = 80  # of one setting
-_NOT_SETTINGS = ("name", "version", "codecs", "table")  # tables are told by a hash, which nobody can read
+_NOT_SETTINGS = ("name", "version", "codecs", "pictures", "table")  # a table is told by a hash: nobody can read it
 
 
 def describe_dataset(dataset: "Dataset") -> str:

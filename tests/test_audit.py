@@ -92,10 +92,7 @@ def test_copies_are_found_whatever_was_done_to_them(tmp_path: Path) -> None:
     copies = {one.name: (one.kind, one.detail) for one in found.findings if "duplicate" in one.kind}
     assert copies["same.png"] == ("exact duplicate", "the same file as coffee.png")
     assert set(copies) == {"same.png", "small.png", "mirrored.png", "again.png", "rocket.png"}  # the largest is kept
-    assert (
-        copies["mirrored.png"][1].startswith("like coffee.png mirrored")
-        and copies["rocket.png"][1][:13] == "like zoom.png"
-    )
+    assert "like coffee.png mirrored" in copies["mirrored.png"][1] and "like zoom.png" in copies["rocket.png"][1]
 
 
 def test_blank_pictures_are_no_copies_of_each_other(tmp_path: Path) -> None:
@@ -284,7 +281,7 @@ def test_table_and_sheet(tmp_path: Path) -> None:
     assert [row["name"] for row in rows[:2]] == ["bad|name.png", "z.png"] and rows[1]["number"] == "3"
     assert "bad\\|name.png" in audit_table(found, markdown=True)
     (page,) = audit_sheets(found, columns=3, cell=96)
-    assert page.getpixel((12, 12)) == (239, 68, 68), "the flagged picture comes first, in red"
+    assert page.getpixel((11, 11)) == (239, 68, 68), "the flagged picture comes first, in red"
     assert page.getpixel((12 + 108, 12 + 4)) == (24, 24, 27), "the others have no frame"
 
 

@@ -5,15 +5,20 @@ Oracle: the pictures that went in, found again at their place on the sheet or in
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from glitch_lora.dataset.audit_colours import append_colours
+from glitch_lora.dataset.captions import TriggerWord
 from glitch_lora.dataset.dataset import Dataset
+from glitch_lora.dataset.derived import merged
 from glitch_lora.dataset.fits import NativeFit
 from glitch_lora.dataset.folder import load_folder
 from glitch_lora.dataset.framing import Frame
 from glitch_lora.dataset.from_images import dataset_from_images
+from glitch_lora.dataset.selection import parted
 from glitch_lora.dataset.sheet import Mark, contact_sheets
 from glitch_lora.glitch.step import corruption
 from hypothesis import given
@@ -62,8 +67,20 @@ def test_captions_are_wrapped_within_the_width(text: str, width: int, lines: int
     found = _wrapped(text, font, width, lines)
     assert len(found) <= lines
     assert all(len(line) <= 2 or font.getlength(line) <= width for line in found)
-    if not any(line.endswith("…") for line in found):
-        assert "".join("".join(found).split()) == "".join(text.split())
+    shown, whole = "".join("".join(found).split()), "".join(text.split())
+    if "…" in text or "…" not in shown:
+        assert "…" in text or shown == whole
+    else:
+        start, end = shown.split("…")
+        assert whole.startswith(start) and whole.endswith(end)
+
+
+def test_long_captions_are_cut_in_the_middle() -> None:
+    from glitch_lora.dataset.sheet import _wrapped
+
+    font = ImageFont.load_default(14)
+    found = _wrapped("prtkl, " + "a photo of a cat on a chair, " * 9 + "glx_jpeg, glx_sort", font, 256, 2)
+    assert len(found) == 2 and found[0].startswith("prtkl, a photo") and found[1].endswith("glx_jpeg, glx_sort")
 
 
 def test_a_report_tells_sizes_captions_and_warnings(tmp_path: Path) -> None:
@@ -76,6 +93,21 @@ def test_a_report_tells_sizes_captions_and_warnings(tmp_path: Path) -> None:
     straight = dataset.with_step(Frame(NativeFit(stride=64))).with_step(corruption("jpeg_recompression"))
     assert "soften" not in straight.report() and "Sizes (not framed yet)" in dataset.report()
     assert Dataset(()).report() == "No pictures."
+
+
+def test_a_report_reads_as_words(tmp_path: Path) -> None:
+    dataset = load_folder(write_dataset(tmp_path, ["chelsea", "coffee"]))
+    framed = dataset.with_step(Frame(NativeFit(stride=64)))
+    assert "Sizes (2 of 4 not framed yet):" in merged([framed, dataset]).report()
+    one = parted(merged([framed, dataset]), [1])[0].report()
+    assert one.startswith("1 picture.") and "Captions: 4 words each." in one and "Steps, in order:" in one
+    told = dataset.with_step(TriggerWord("one\n two " + "x" * 200, separator="", placeholder=" ")).report()
+    (step,) = [line for line in told.splitlines() if "trigger_word" in line]
+    assert "word one / two x" in step and "…" in step and "separator" not in step and "placeholder ' '" in step
+    coloured = dataset.with_step(append_colours({item.key: ["red"] for item in dataset.items})).report()
+    assert coloured.endswith("1. append_colours")
+    noted = replace(dataset, notes=("No caption (1 of 9):", "  gone.png"))
+    assert noted.report().endswith("\nWhen loaded:\nNo caption (1 of 9):\n  gone.png")
 
 
 def test_pictures_in_memory_become_files_named_by_their_content(tmp_path: Path) -> None:
@@ -141,8 +173,11 @@ def test_impossible_pictures_are_refused(tmp_path: Path, image: np.ndarray, word
 
 
 def test_pictures_are_shown_in_a_given_order_with_marks(colours: Dataset) -> None:
-    (page,) = contact_sheets(colours, columns=3, cell=128, order=[2, 0], marks={0: Mark((1, 2, 3), "odd " * 99)})
+    (page,) = contact_sheets(colours, columns=3, cell=128, order=[2, 0], marks={0: Mark((250, 0, 250), "odd " * 99)})
     assert page.width == 2 * (128 + 12) + 12
-    assert page.getpixel((12 + 64, 12 + 64)) == (0, 0, 255) and page.getpixel((12, 12)) == (24, 24, 27)
-    assert page.getpixel((12 + 140, 12)) == page.getpixel((12 + 140 + 127, 12 + 127)) == (1, 2, 3)
+    assert page.getpixel((12 + 64, 12 + 64)) == (0, 0, 255) and page.getpixel((11, 11)) == (24, 24, 27)
+    assert page.getpixel((12 + 140 - 1, 11)) == page.getpixel((12 + 140 + 128, 12 + 128)) == (250, 0, 250)
+    marked = np.abs(np.asarray(page).astype(int) - (250, 0, 250)).max(2) < 80
+    assert not marked[12:140, 12 + 140 : 12 + 268].any(), "nothing lies over the picture"
+    assert marked[12 + 128 + 4 :, 12 + 140 :].any() and not marked[12 + 128 + 4 :, : 12 + 128].any()
     assert contact_sheets(colours, order=[]) == []

@@ -120,7 +120,7 @@ def test_the_audit_runs_alone_and_repairs(items: ComfyServer) -> None:
     }
     (picture,) = items.queue(prompt)["outputs"]["audit"]["images"]
     with Image.open(items.base / "temp" / picture["filename"]) as sheet:
-        assert sheet.width == 3 * (256 + 12) + 12 and sheet.getpixel((12, 12)) == (239, 68, 68)
+        assert sheet.width == 3 * (256 + 12) + 12 and sheet.getpixel((11, 11)) == (239, 68, 68)
     prompt["images"] = images(["audit", 0])
     found = shown(items, prompt, names=["images", 2], report=["audit", 2], table=["audit", 3], texts=["images", 1])
     assert found["names"].splitlines() == ["astronaut.png", "chelsea.png", "coffee.png", "rocket.png"]
