@@ -50,25 +50,29 @@ class FolderOptions:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, allowed {allowed}, choose one of them")
 
 
-def load_folder(folder: Path, options: FolderOptions = FolderOptions(), watch: Watcher | None = None) -> Dataset:
+def load_folder(
+    folder: Path, options: FolderOptions = FolderOptions(), watch: Watcher | None = None, called: str = ""
+) -> Dataset:
     """Return the pictures of `folder`, sorted by their path inside it (plain string order).
 
     Every file is decoded once to find broken ones; `watch(done, total)` is called after each. A folder called
     ``10_name`` (kohya's convention; `folder` itself or a direct subfolder) makes its pictures count ten times; a number
     of more than three digits, as in ``20240512_trip``, belongs to the name, and a note says so.
-    Raises ValueError when the folder is missing or empty, no picture is usable, or a policy says refuse.
+    called: the folder's name in errors. Raises ValueError when the folder is missing or empty, no picture is usable, or
+    a policy says refuse.
     """
+    called = called or folder.name
     if not folder.is_dir():
-        raise ValueError(f"folder: got {folder.name!r}, which is not there any more, choose a folder from the list")
+        raise ValueError(f"folder: got {called!r}, which is not there any more, choose a folder from the list")
     paths = list(picture_paths(folder, options.recursive))
     others = _other_kinds(folder, options.recursive)
     if not paths:
         found = f"holds no picture that is read{f' (only {others})' if others else ''}"
-        raise ValueError(f"folder: got {folder.name!r}, which {found}, put pictures into it or choose another")
+        raise ValueError(f"folder: got {called!r}, which {found}, put pictures into it or choose another")
     items, broken = _usable_items(folder, paths, options, watch)
     if broken and (options.broken == "refuse" or not items):
         raise ValueError(
-            f"folder {folder.name!r}: got {len(broken)} broken picture(s) of {len(paths)}, allowed "
+            f"folder {called!r}: got {len(broken)} broken picture(s) of {len(paths)}, allowed "
             f"{'none' if options.broken == 'refuse' else 'some as long as one is usable'}, repair or remove them:\n"
             + "\n".join(_shortened(_lines(broken)))
         )

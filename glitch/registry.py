@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
+from ..dataset.near_names import near_names
 from .context import Context
 
 Value = int | float | str | bool
@@ -183,7 +184,7 @@ def find_operation(name: str) -> Operation:
         _load(subject)
         if name in OPERATIONS:
             return OPERATIONS[name]
-    raise ValueError(f"operation: got {name!r}, allowed {sorted(OPERATIONS)}, choose one of them")
+    raise ValueError(f"operation: got {name!r}, allowed {near_names(name, sorted(OPERATIONS))}, choose one")
 
 
 def all_operations(subject: Subject = "pictures") -> tuple[Operation, ...]:

@@ -10,6 +10,8 @@ from typing import Any
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 
+from ..dataset.near_names import near_names
+
 
 def require_choice(value: dict[str, Any] | None, name: str, allowed: Iterable[str], prompt: Any) -> dict[str, Any]:
     """Return a dynamic combo's `value`, or raise ValueError naming what the prompt asked for and what is allowed.
@@ -18,7 +20,8 @@ def require_choice(value: dict[str, Any] | None, name: str, allowed: Iterable[st
     """
     if value is not None and value.get(name) in list(allowed):
         return value
-    raise ValueError(f"{name}: got {_asked(name, prompt)!r}, allowed {list(allowed)}, choose one of them")
+    asked = _asked(name, prompt)
+    raise ValueError(f"{name}: got {asked!r}, allowed {near_names(asked, allowed)}, choose one of them")
 
 
 def skipped_output() -> Any:

@@ -118,7 +118,7 @@ class GlitchLoadDataset(io.ComfyNode):
         seed: int,
     ) -> io.NodeOutput:
         options = FolderOptions(recursive, captions, broken_images, missing_captions, parse_colour(background))
-        dataset = load_folder(dataset_folder(folder), options, watch_progress())
+        dataset = load_folder(dataset_folder(folder), options, watch_progress(), folder)
         kept, held = split_dataset(dataset, hold_out, seed)
         held_line = f"\nHeld out: {len(held)} pictures." if hold_out else ""
         return io.NodeOutput(kept, held, describe_dataset(kept) + held_line)

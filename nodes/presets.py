@@ -80,7 +80,8 @@ class GlitchRecipePreset(io.ComfyNode):
     def execute(cls, recipe: Any, preset: str, intensity: float) -> io.NodeOutput:
         samples = replace(recipe.samples, **sample_values(preset, intensity))
         changed = recipe.changed(**recipe_values(preset, intensity), samples=samples)
-        return io.NodeOutput(changed, describe_preset(preset, intensity, "recipe"))
+        report = "\n".join([describe_preset(preset, intensity, "recipe"), *changed.warnings()])
+        return io.NodeOutput(changed, report)
 
 
 NODES: list[type[io.ComfyNode]] = [GlitchDatasetPreset, GlitchRecipePreset]

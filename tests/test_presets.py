@@ -226,7 +226,23 @@ def test_the_recipe_node_changes_a_recipe(comfy) -> None:
 
     changed, report = GlitchRecipePreset.execute(Recipe(seed=3), "shout", 1.0).result
     assert changed == Recipe(seed=3, rank=64, alpha=32.0, learning_rate=1e-3)
-    assert "rank 64" in report and "Shout at intensity 1" in report
+    assert "rank 64" in report and "Shout at intensity 1" in report and "Warning" not in report
+
+
+def test_the_recipe_node_warns_of_spikes_that_never_come(comfy) -> None:
+    from glitch_lora.nodes.presets import GlitchRecipePreset
+
+    short = Recipe(steps=50, checkpoint_every=10)
+    report = GlitchRecipePreset.execute(short, "overshoot", 1.0).result[1]
+    assert "lr_spike_every 200 is more than the recipe's 50 steps" in report and report.count("Warning") == 1
+    assert "Warning" not in GlitchRecipePreset.execute(short.changed(steps=200), "overshoot", 1.0).result[1]
+    assert len(Recipe(steps=50, samples=SampleSettings(every=60)).warnings()) == 2
+    assert not Recipe(steps=50, epochs=1).warnings()
+
+
+def test_sample_sizes_that_no_sweep_could_draw_are_refused() -> None:
+    with pytest.raises(ValueError, match="sample_width: got 65, allowed multiples of 8"):
+        Recipe(samples=SampleSettings(width=65))
 
 
 def test_a_sweep_takes_the_stumble_from_the_recipe(comfy, tmp_path: Path) -> None:

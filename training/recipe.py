@@ -112,12 +112,32 @@ class Recipe:
             problems.append(
                 f"min_timestep: got {self.min_timestep!r}, allowed below max_timestep ({self.max_timestep!r}), lower it"
             )
+        problems += [
+            f"sample_{side}: got {getattr(self.samples, side)!r}, allowed multiples of 8 from 16 to 16384, change it"
+            for side in ("width", "height")
+            if getattr(self.samples, side) not in range(16, 16385, 8)
+        ]
         if problems:
             raise ValueError("Recipe refused:\n" + "\n".join(problems))
 
     def changed(self, **settings: Any) -> "Recipe":
         """Return a copy with other settings, checked again."""
         return replace(self, **settings)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each interval that is longer than the training, so that it does nothing."""
+        if self.epochs:
+            return []
+        told = [
+            ("lr_spike_every", self.lr_spike_every, "the rate never jumps"),
+            ("checkpoint_every", self.checkpoint_every, "only the last step is kept"),
+            ("sample_every", self.samples.every, "no samples are made"),
+        ]
+        return [
+            f"Warning: {name} {every} is more than the recipe's {self.steps} steps, so {so}: lower it or train longer."
+            for name, every, so in told
+            if every > self.steps
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `Recipe.from_json` reads them back."""
