@@ -4,24 +4,33 @@ ComfyUI lets an unknown choice of a dynamic combo through validation and then le
 still name what was asked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 
-from ..dataset.near_names import near_names
+
+def _listed(got: Any, names: list[str]) -> str:
+    return str(names)
 
 
-def require_choice(value: dict[str, Any] | None, name: str, allowed: Iterable[str], prompt: Any) -> dict[str, Any]:
+def require_choice(
+    value: dict[str, Any] | None,
+    name: str,
+    allowed: Iterable[str],
+    prompt: Any,
+    told: Callable[[Any, list[str]], str] = _listed,
+) -> dict[str, Any]:
     """Return a dynamic combo's `value`, or raise ValueError naming what the prompt asked for and what is allowed.
 
-    prompt: the hidden input of that name: the queued graph by node id.
+    prompt: the hidden input of that name: the queued graph by node id. told: says of a wrong name which ones there are.
     """
-    if value is not None and value.get(name) in list(allowed):
+    names = list(allowed)
+    if value is not None and value.get(name) in names:
         return value
     asked = _asked(name, prompt)
-    raise ValueError(f"{name}: got {asked!r}, allowed {near_names(asked, allowed)}, choose one of them")
+    raise ValueError(f"{name}: got {asked!r}, allowed {told(asked, names)}, choose one of them")
 
 
 def skipped_output() -> Any:

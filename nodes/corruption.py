@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from ..dataset.derived import with_copies
+from ..dataset.near_names import near_names
 from ..dataset.report import describe_dataset
 from ..glitch.batch import KeyedBy, corrupted_pictures
 from ..glitch.registry import Operation, Subject, all_operations, find_operation
@@ -171,7 +172,7 @@ def chosen_operation(
     value: dict[str, Any] | None, operations: Sequence[Operation], prompt: Any
 ) -> tuple[str, dict[str, Any]]:
     """Return the name and the settings that an `operation_input` gave. Raises ValueError for an unknown name."""
-    values = dict(require_choice(value, "operation", [each.name for each in operations], prompt))
+    values = dict(require_choice(value, "operation", [each.name for each in operations], prompt, near_names))
     return values.pop("operation"), values
 
 
