@@ -259,6 +259,32 @@ def test_the_report_shows_before_and_after() -> None:
     assert "after:  (empty)" in describe_change(before, empty, 1)
 
 
+@pytest.mark.parametrize(
+    ("step", "settings", "count", "reason"),
+    [
+        ("glitch_tags", {}, 3, "no picture was damaged"),
+        ("trigger_corruption", {}, 3, "no caption has a trigger word"),
+        ("false_captions", {}, 1, "one picture has no other caption"),
+        ("typing_noise", {"severity": 0.0}, 3, "severity or fraction is 0"),
+    ],
+)
+def test_the_report_says_why_nothing_changed(step: str, settings: dict[str, float], count: int, reason: str) -> None:
+    before = dataset(["a red cat", "grey", "two dogs"][:count])
+    lines = describe_change(before, before.with_step(corruption(step, **settings))).splitlines()
+    assert lines[0] == f"Captions changed: 0 of {count}" and lines[1].startswith("Hint: ") and reason in lines[1]
+
+
+def test_the_report_notes_tags_that_are_handed_to_other_pictures() -> None:
+    before = dataset(["a red cat", "grey"]).with_step(corruption("jpeg_recompression"))
+    tagged = before.with_step(corruption("glitch_tags"))
+    assert "Hint" not in describe_change(before, tagged)
+    for name in ("false_captions", "caption_collapse"):
+        assert "Note: " in describe_change(tagged, tagged.with_step(corruption(name)))
+        assert "Note: " not in describe_change(before, before.with_step(corruption(name)))
+    scenes = tagged.with_step(corruption("false_captions", {"scenes": "a beach"}))
+    assert "Note: " not in describe_change(tagged, scenes)
+
+
 def test_a_share_of_captions_is_spared() -> None:
     found = captions(scenes(400).with_step(corruption("false_captions", fraction=0.3)))
     changed = sum(found[name] != caption for name, caption in captions(scenes(400)).items())
