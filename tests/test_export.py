@@ -210,3 +210,17 @@ def test_copies_keep_their_damage_when_other_damage_waits(photos: Dataset, tmp_p
 def test_the_subfolder_is_called_like_the_folder(photos: Dataset, tmp_path: Path) -> None:
     saved = save_dataset(photos, iter([tmp_path / "nc saved-set"]))
     assert (saved.folder / "1_nc saved-set" / "01_astronaut.png").is_file()
+
+
+def test_a_saved_dataset_knows_the_triggers_its_captions_have(photos: Dataset, tmp_path: Path) -> None:
+    from glitch_lora.dataset.derived import merged
+    from glitch_lora.dataset.known_trigger import knowing_triggers
+
+    plain = parted(load_folder(photos.items[0].path.parent), [0])[0]
+    mixed = merged([photos, plain.with_step(TriggerWord("other")), plain])
+    again = load_folder(save_dataset(mixed, places(tmp_path / "out")).folder)
+    known = knowing_triggers(again, mixed)
+    assert known.trigger == mixed.trigger == "prtkl" and again.trigger == ""
+    assert [known.caption(index) for index in range(5)] == [mixed.caption(index) for index in range(5)]
+    assert [known.sample(index).triggers for index in range(5)] == [mixed.sample(index).triggers for index in range(5)]
+    assert knowing_triggers(again, plain) == again
