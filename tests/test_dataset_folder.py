@@ -248,3 +248,8 @@ def test_a_metadata_line_that_no_parser_survives_is_named(tmp_path: Path, line: 
     (tmp_path / "metadata.jsonl").write_text(line)
     with pytest.raises(ValueError, match="line 1: got .* allowed is one JSON object a line"):
         load_folder(tmp_path)
+
+
+def test_errors_call_the_folder_as_the_list_does(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="folder: got 'input/empty', which holds no picture"):
+        load_folder(tmp_path, called="input/empty")

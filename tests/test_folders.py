@@ -204,3 +204,17 @@ def test_datasets_are_saved_below_the_roots_and_nowhere_else(roots: Path) -> Non
     assert names("output", "CON") == ["output/dataset-CON", "output/dataset-CON-2"]
     with pytest.raises(ValueError, match="place: got 'input', allowed"):
         names("input", "cats")
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [([], "which hold none yet, train or copy"), (["a.safetensors"], "names such as a.safetensors, r")],
+)
+def test_a_lora_that_is_not_there_is_refused_in_whole_sentences(
+    there: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glitch_lora.host import lora_files
+
+    monkeypatch.setattr(lora_files, "lora_files", lambda: there)
+    with pytest.raises(ValueError, match=told):
+        lora_files.lora_path("(no LoRA files yet)")
