@@ -193,6 +193,6 @@ def main() -> None:
 if __name__ == "__main__":
     from rerun import again_in_environment, in_environment
 
-    if not in_environment():
+    if not in_environment() and "--worker" not in sys.argv:  # a worker is started by the right Python already
         sys.exit(again_in_environment(str(Path(__file__).resolve())))
     main()
