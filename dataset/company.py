@@ -59,6 +59,10 @@ class Company:
         """The captions."""
         return self._dataset.captions_in_order(self.variant)
 
+    def twins(self, name: str, seed: int) -> int:
+        """Return how many steps of this name and seed come before: a second one must not repeat the first's choices."""
+        return sum((step.name, step.seed) == (name, seed) for step in self._dataset.steps)
+
     @property
     def memory(self) -> dict[Any, Any]:
         """The same object for all samples of a variant, kept with the dataset: for what one works out for all."""

@@ -61,6 +61,8 @@ class Company(Protocol):
     @property
     def captions(self) -> Sequence[str]: ...
 
+    def twins(self, name: str, seed: int) -> int: ...
+
 
 class EncodedCompany(Protocol):
     """Of all samples of a dataset what the step corrupts, as it is before any damage, in an order of content."""
@@ -193,16 +195,17 @@ class Corruption:
             return Context((), 0, self._shared(0), sample.triggers, sample.damage)
         others = company.captions if self.touches == "caption" else company.images
         memory = company.memory.setdefault(self, {})
-        shared = self._shared(company.variant)
+        shared = self._shared(company.variant, company.twins(self.operation, self.seed))
         return Context(others, company.place, shared, sample.triggers, sample.damage, memory)
 
-    def _shared(self, variant: int) -> Callable[[], np.random.Generator]:
+    def _shared(self, variant: int, twins: int = 0) -> Callable[[], np.random.Generator]:
         """Return what gives the stream that all items of a variant share: the same one in all while damage is frozen.
 
-        The first variant of new damage is the frozen damage.
+        The first variant of new damage is the frozen damage. twins: how many equal steps came before.
         """
         again = (variant,) if self.varies and variant else ()
-        return lambda: generator(self.seed, self.operation, "shared", *again)
+        twin = ("twin", twins) if twins else ()
+        return lambda: generator(self.seed, self.operation, "shared", *again, *twin)
 
 
 def _new_tags(sample: Corruptible, caption: str) -> list[str]:

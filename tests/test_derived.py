@@ -184,3 +184,15 @@ def test_what_is_known_without_pictures_is_what_becomes_of_them(
             assert sample.image.tobytes() == dataset.sample(index).image.tobytes()
     again = dataclasses.replace(dataset)
     assert again.fingerprint == dataset.fingerprint != dataset.with_step(TriggerWord("x")).fingerprint
+
+
+def test_a_second_step_of_one_kind_and_seed_shuffles_the_whole_dataset_in_another_way(tmp_path: Path) -> None:
+    for number in range(12):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+        (tmp_path / f"{number:02}.txt").write_text(f"caption {number}")
+    once = load_folder(tmp_path).with_step(corruption("false_captions"))
+    twice = once.with_step(corruption("false_captions"))
+    first = {f"caption {index}": once.caption(index) for index in range(12)}
+    second = {once.caption(index): twice.caption(index) for index in range(12)}
+    assert sorted(first.values()) == sorted(second.values()) == sorted(first)
+    assert first != second
