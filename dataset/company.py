@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from PIL import Image
 
+from .sample import twins_among
+
 if TYPE_CHECKING:
     from .dataset import Dataset
 
@@ -60,8 +62,8 @@ class Company:
         return self._dataset.captions_in_order(self.variant)
 
     def twins(self, name: str, seed: int) -> int:
-        """Return how many steps of this name and seed come before: a second one must not repeat the first's choices."""
-        return sum((step.name, step.seed) == (name, seed) for step in self._dataset.steps)
+        """Return how many steps of this name and seed come before."""
+        return twins_among(self._dataset.steps, name, seed)
 
     @property
     def memory(self) -> dict[Any, Any]:

@@ -14,7 +14,7 @@ from .captions import TriggerWord
 from .company import Company
 from .files import content_key
 from .images import BrokenImage, Colour, open_rgb
-from .sample import Sample, Step
+from .sample import Sample, Step, twins_among
 from .seeds import generator
 
 if TYPE_CHECKING:
@@ -274,8 +274,7 @@ class Dataset:
 
     def _stream(self, position: int, index: int, variant: int) -> np.random.Generator:
         step = self.steps[position]
-        # a second step of the same kind and seed must not repeat the choices of the first
-        twins = sum((earlier.name, earlier.seed) == (step.name, step.seed) for earlier in self.steps[:position])
+        twins = twins_among(self.steps[:position], step.name, step.seed)
         again = (twins,) if twins else ()
         return generator(step.seed, step.name, self.items[index].key, variant if step.varies else 0, *again)
 

@@ -1,5 +1,6 @@
 """One picture with its caption, on its way through the chain of steps."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -74,3 +75,8 @@ class Step(Protocol):
     def describe(self) -> dict[str, Any]:
         """Return the step as JSON (name, seed and every parameter): goes into fingerprints and manifests."""
         ...
+
+
+def twins_among(steps: Iterable[Step], name: str, seed: int) -> int:
+    """Return how many steps have this name and seed: a later one must not repeat the choices of an earlier."""
+    return sum((step.name, step.seed) == (name, seed) for step in steps)

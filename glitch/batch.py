@@ -1,4 +1,4 @@
-"""Pictures without a dataset: a batch, each picture with its own damage."""
+"""Without a dataset: a batch of anything, each value with its own damage."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,16 +26,34 @@ def corrupted_pictures(
     keyed_by: "content" gives equal pictures equal damage wherever they stand, "number" gives each place its own.
     Raises ValueError for what `Operation.apply` refuses.
     """
+    keys = [picture_key(picture) for picture in pictures]
+    return corrupted_values(pictures, keys, operation, parameters, severity, seed, keyed_by)
+
+
+def corrupted_values(
+    values: Sequence[Any],
+    keys: Sequence[str],
+    operation: str,
+    parameters: Mapping[str, Any],
+    severity: float,
+    seed: int,
+    keyed_by: KeyedBy,
+    strangers: Sequence[Any] = (),
+) -> Iterator[Any]:
+    """Yield each value corrupted, as if it had come alone; keys: of their contents.
+
+    Operations that look at others see `strangers`, or without them the batch in an order of content. Raises ValueError.
+    """
     if keyed_by not in get_args(KeyedBy):
         raise ValueError(f"keyed_by: got {keyed_by!r}, allowed {list(get_args(KeyedBy))}, choose one of them")
     found = find_operation(operation)
-    keys = [picture_key(picture) for picture in pictures]
-    order = sorted(range(len(pictures)), key=lambda number: (keys[number], number))
-    others = [pictures[number] for number in order]
-    for number, picture in enumerate(pictures):
+    order = sorted(range(len(values)), key=lambda number: (keys[number], number))
+    batch = [values[number] for number in order]
+    for number, value in enumerate(values):
         rng = generator(seed, operation, keys[number] if keyed_by == "content" else number)
-        context = Context(others, order.index(number), lambda: generator(seed, operation, "shared"))
-        yield found.apply(picture, rng, severity, context, **parameters)
+        others, place = ([value, *strangers], 0) if strangers else (batch, order.index(number))
+        context = Context(others, place, lambda: generator(seed, operation, "shared"))
+        yield found.apply(value, rng, severity, context, **parameters)
 
 
 def picture_key(picture: Image.Image) -> str:

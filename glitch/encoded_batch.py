@@ -1,14 +1,11 @@
 """Latents and conditionings without a dataset: a batch, each with its own damage."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from ..dataset.seeds import generator
 from ..dataset.words import Words
-from .batch import KeyedBy
-from .context import Context
-from .registry import find_operation
+from .batch import KeyedBy, corrupted_values
 
 
 def corrupted_latents(
@@ -26,7 +23,7 @@ def corrupted_latents(
     equal damage wherever they stand, "number" gives each place its own. Raises ValueError as `Operation.apply`.
     """
     keys = [tensors_key(latent) for latent in latents]
-    return _corrupted(latents, keys, operation, parameters, severity, seed, keyed_by, strangers)
+    return corrupted_values(latents, keys, operation, parameters, severity, seed, keyed_by, strangers)
 
 
 def corrupted_words(
@@ -40,7 +37,7 @@ def corrupted_words(
 ) -> Iterator[Words]:
     """Yield each text's conditioning corrupted, as `corrupted_latents` does with latents."""
     keys = [tensors_key(text.sequence, text.pooled) for text in texts]
-    return _corrupted(texts, keys, operation, parameters, severity, seed, keyed_by, strangers)
+    return corrupted_values(texts, keys, operation, parameters, severity, seed, keyed_by, strangers)
 
 
 def tensors_key(*tensors: Any) -> str:
@@ -53,37 +50,3 @@ def tensors_key(*tensors: Any) -> str:
         digest.update(repr(tuple(tensor.shape)).encode())
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _corrupted(
-    values: Sequence[Any],
-    keys: Sequence[str],
-    operation: str,
-    parameters: Mapping[str, Any],
-    severity: float,
-    seed: int,
-    keyed_by: KeyedBy,
-    strangers: Sequence[Any],
-) -> Iterator[Any]:
-    if keyed_by not in get_args(KeyedBy):
-        raise ValueError(f"keyed_by: got {keyed_by!r}, allowed {list(get_args(KeyedBy))}, choose one of them")
-    found = find_operation(operation)
-    for number, value in enumerate(values):
-        rng = generator(seed, operation, keys[number] if keyed_by == "content" else number)
-        company = _company(values, keys, number, strangers)
-        context = Context(*company, shared=_shared(seed, operation))
-        yield found.apply(value, rng, severity, context, **parameters)
-
-
-def _company(
-    values: Sequence[Any], keys: Sequence[str], number: int, strangers: Sequence[Any]
-) -> tuple[Sequence[Any], int]:
-    """Return (others, place of the value among them), in an order of content."""
-    if strangers:
-        return [values[number], *strangers], 0
-    order = sorted(range(len(values)), key=lambda place: (keys[place], place))
-    return [values[place] for place in order], order.index(number)
-
-
-def _shared(seed: int, operation: str) -> Callable[[], Any]:
-    return lambda: generator(seed, operation, "shared")

@@ -1,5 +1,6 @@
 """The catalogue of corruptions: one function each, known by its name everywhere (menu, JSON, metadata)."""
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -194,6 +195,7 @@ def all_operations(subject: Subject = "pictures") -> tuple[Operation, ...]:
     return tuple(sorted(found, key=lambda operation: (operation.family, operation.name)))
 
 
+@functools.cache
 def _load(subject: Subject) -> None:
     """Import every module of a subject's package: each enters its operations."""
     package = importlib.import_module(f".{subject}", __package__)
