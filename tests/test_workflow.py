@@ -13,7 +13,6 @@ import time
 import numpy as np
 import pytest
 from comfy_server import PACK_NAME
-from glitch_lora.host.demo_model import WEIGHTS
 from photographs import photograph
 from PIL import Image
 from safetensors import safe_open
@@ -133,7 +132,6 @@ def test_main_job_runs_and_a_second_queue_returns_at_once(server, tmp_path):
     assert {path for path in after if before.get(path) != after[path] and "sweeps" not in path.parts} == set()
 
 
-@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights are not in this checkout")
 def test_demo_needs_no_file_and_no_choice(comfy_server, tmp_path):
     """A fresh ComfyUI with nothing in its folders: the demo trains, and its grid shows more than the base model."""
     with comfy_server(tmp_path / "fresh") as server:
@@ -187,7 +185,6 @@ def _chained(prompt, number, picture):
     return next(corrupted_pictures([before], inputs["operation"], settings, inputs["severity"], inputs["seed"]))
 
 
-@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the trained weights are not in this checkout")
 def test_glitch_tags_name_the_damage_in_half_of_the_captions(comfy_server, tmp_path):
     """A fresh ComfyUI: clean and damaged twins, the tag on the damaged ones only, and a grid with and against it."""
     with comfy_server(tmp_path / "fresh") as server:
