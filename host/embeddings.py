@@ -11,6 +11,7 @@ import folder_paths
 
 _NAMED = re.compile(r"embedding:([^\s,():<\[]+)")
 _ENDINGS = ("", ".safetensors", ".pt", ".bin")
+_READABLE = (".safetensors", ".sft", ".pt", ".bin")
 
 
 def embedding_files(texts: Iterable[str]) -> dict[str, Path | None]:
@@ -29,6 +30,33 @@ def without_embeddings(clip: Any) -> Any:
             setattr(tokenizer, name, part)
     plain.tokenizer = tokenizer
     return plain
+
+
+def embedding_names() -> list[str]:
+    """Return the names of all embedding files that can be read, below ComfyUI's embeddings folders."""
+    return [name for name in folder_paths.get_filename_list("embeddings") if name.lower().endswith(_READABLE)]
+
+
+def embedding_path(name: str) -> Path:
+    """Return where the embedding file called `name` is. Raises ValueError for one that is not in `embedding_names`."""
+    path = folder_paths.get_full_path("embeddings", name) if name in embedding_names() else None
+    if path is None:
+        some = ", ".join(embedding_names()[:5])
+        allowed = f"names such as {some}" if some else "files in ComfyUI's embeddings folders, which hold none yet"
+        do = "refresh (R) and choose one" if some else "copy one there, refresh (R) and choose it"
+        raise ValueError(f"embedding: got {name!r}, allowed are {allowed}, {do}")
+    return Path(path)
+
+
+def is_named_elsewhere(path: Path) -> bool:
+    """Say whether ``embedding:`` with the name of `path` may mean another file: ComfyUI searches in no fixed order."""
+    names = {(path.stem + ending).lower() for ending in _ENDINGS}
+    for folder in folder_paths.get_folder_paths("embeddings"):
+        for place, _, files in os.walk(folder, followlinks=True):
+            found = [os.path.join(place, name) for name in files if name.lower() in names]
+            if any(os.path.realpath(other) != os.path.realpath(path) for other in found):
+                return True
+    return False
 
 
 def _find(name: str) -> Path | None:

@@ -29,6 +29,19 @@ def loras_folder() -> Path:
     return output_folder() / "loras"
 
 
+def embeddings_folder() -> Path:
+    """Return the folder below output where prompts find embedding files too (`register_embeddings_folder`)."""
+    return output_folder() / "embeddings"
+
+
+def register_embeddings_folder() -> None:
+    """Let ComfyUI look for embeddings in `embeddings_folder` too, as it does for LoRA files in output/loras.
+
+    A CLIP looks where ComfyUI did when it was loaded, so this comes first, with the pack. A second call does nothing.
+    """
+    folder_paths.add_model_folder_path("embeddings", str(embeddings_folder()))
+
+
 def temporary_dataset_folder() -> Path:
     """Return where pictures from memory are kept until ComfyUI empties its temp folder."""
     return Path(folder_paths.get_temp_directory()) / RUNS_FOLDER / "datasets"

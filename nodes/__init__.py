@@ -7,11 +7,13 @@ class GlitchExtension(ComfyExtension):
     """Lists our nodes for ComfyUI's loader."""
 
     async def on_load(self) -> None:
-        """Register our HTTP routes."""
+        """Register our HTTP routes, and where the embeddings lie that we save."""
         from ..dataset.images import readable_extensions
         from ..host import routes
+        from ..host.folders import register_embeddings_folder
 
         routes.register(readable_extensions)
+        register_embeddings_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node class of the pack, in menu order."""

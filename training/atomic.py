@@ -37,12 +37,17 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return write_file(path, lambda temporary: _write_all(temporary, content), len(content))
 
 
-def write_beside(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+def write_beside(
+    folder: Path, stem: str, suffix: str, content: bytes, is_taken: Callable[[Path], bool] = lambda path: False
+) -> Path:
     """Write `content` as a new file called `stem` and `suffix`; returns its path.
 
-    A file with the same bytes is used again; one with other bytes is never overwritten: the name then gets a counter.
+    A file with the same bytes is used again; one with other bytes is never overwritten: the name then gets a counter,
+    as one does of which `is_taken` says that it is needed elsewhere.
     """
     for path in numbered_name(folder, stem, suffix):
+        if is_taken(path):
+            continue
         if not path.exists():
             return write_bytes(path, content)
         if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
