@@ -8,7 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..training.conditioning import TextConditioning
+from ..training.embedding_file import read_embedding
 from ..training.recipe import SampleSettings
+from ..training.text_side import TextSide
+from ..training.words import Vectors
+from .embeddings import embedding_path
 from .encoding import clip_skip, encode_image, encode_text, free_encoders
 from .families import family_of
 from .identity import clip_identity, model_identity, vae_identity
@@ -16,6 +20,7 @@ from .images import to_image
 from .models import TrainingModel, private_model
 from .progress import Interrupted
 from .rendering import encode_prompt, render, require_parts
+from .text_model import TrainingText, encoder_widths, private_text
 
 
 class GraphEncoders:
@@ -38,26 +43,42 @@ class GraphEncoders:
 
 
 class TrainingPreviews:
-    """Sample pictures from the model that is being trained; its prompts are encoded once, before training."""
+    """Sample pictures from the model that is being trained.
 
-    def __init__(self, model: TrainingModel, clip: Any, vae: Any, settings: SampleSettings) -> None:
-        self._model, self._vae = model, vae
-        wanted = settings.prompts if settings.every else ()
-        self._positive = [encode_prompt(clip, prompt) for prompt in wanted]
-        self._negative = encode_prompt(clip, settings.negative) if wanted else None
+    Its prompts are encoded once, before training, or at each preview when the text side is trained.
+    """
+
+    def __init__(self, model: TrainingModel, clip: Any, vae: Any, settings: SampleSettings, text: TextSide | None):
+        self._model, self._vae, self._text = model, vae, text
+        self._wanted = settings.prompts if settings.every else ()
+        texts = () if text or not self._wanted else (*self._wanted, settings.negative)
+        self._encoded = {prompt: encode_prompt(clip, prompt) for prompt in texts}
 
     def render(self, settings: SampleSettings) -> list[Image.Image]:
-        """Return one RGB picture per prompt and seed, with the network as it is now."""
-        pictures = [to_image(self._picture(p, seed, settings)) for p in self._positive for seed in settings.seeds]
+        """Return one RGB picture per prompt and seed, with what is trained as it is now."""
+        negative = self._conditioning(settings.negative) if self._wanted else []
+        positives = [self._conditioning(prompt) for prompt in self._wanted]
+        pictures = [
+            to_image(self._picture(positive, negative, seed, settings))
+            for positive in positives
+            for seed in settings.seeds
+        ]
         self._model.free_others()  # the VAE would sit on the device until the training ends
         return pictures
 
-    def _picture(self, positive: Any, seed: int, settings: SampleSettings) -> Tensor:
+    def _conditioning(self, prompt: str) -> Any:
+        if self._text is None:
+            return self._encoded[prompt]
+        self._text.load()
+        text = self._text.encode_prompt(prompt)
+        return [[text.cross_attn, text.extras]]
+
+    def _picture(self, positive: Any, negative: Any, seed: int, settings: SampleSettings) -> Tensor:
         return render(
             self._model.patcher,
             self._vae,
             positive,
-            self._negative or [],
+            negative,
             width=settings.width,
             height=settings.height,
             seed=seed,
@@ -114,6 +135,23 @@ class ComfyGraph:
         """Return a context with a private, trainable copy of the MODEL."""
         return private_model(self._model, precision)
 
-    def previewer(self, model: Any, settings: SampleSettings) -> TrainingPreviews:
-        """Return what draws the recipe's samples with `model`, the private copy."""
-        return TrainingPreviews(model, self._clip, self._vae, settings)
+    def trainable_text(self, model: TrainingModel) -> AbstractContextManager[TrainingText]:
+        """Return a context with a private, trainable copy of the CLIP that trains beside `model`."""
+        return private_text(self._clip, (model.patcher,))
+
+    def embedding(self, name: str, token: str) -> Vectors:
+        """Return the vectors of `token` in an embedding file by ComfyUI's name of it; of a file with one word, that.
+
+        Raises ValueError for a file that cannot be read, does not fit the CLIP or holds other words.
+        """
+        words = read_embedding(embedding_path(name), encoder_widths(self._clip)).words
+        if token not in words and len(words) > 1:
+            raise ValueError(
+                f"init_file: got {name} with the words {sorted(words)}, allowed a file with {token!r} or one word, "
+                "choose another file or name the token like one of them"
+            )
+        return words[token] if token in words else next(iter(words.values()))
+
+    def previewer(self, model: Any, settings: SampleSettings, text: TextSide | None) -> TrainingPreviews:
+        """Return what draws the recipe's samples with `model`, the private copy, and `text`, what is trained of it."""
+        return TrainingPreviews(model, self._clip, self._vae, settings, text)

@@ -8,6 +8,8 @@ Which names every reader knows differs by family:
 - SDXL: the original names, `lora_unet_input_blocks_4_1_proj_in`, which kohya's trainer, with a UNet of its own for
   SDXL, writes. ComfyUI and diffusers read them for every layer inside the blocks, and the first and last one.
 - Diffusion transformers: `diffusion_model.` and the module's own path.
+- Text encoders: kohya's `lora_te_` where there is one, `lora_te1_` (CLIP-L) and `lora_te2_` (CLIP-G) of SDXL, and the
+  path inside the encoder.
 """
 
 from typing import Any
@@ -26,6 +28,21 @@ def lora_names(model: Any) -> dict[str, str]:
         return {path: f"diffusion_model.{path}" for path in paths}
     renamed = {} if _is_sdxl(network) else _diffusers_paths(network.model_config.unet_config)
     return {path: "lora_unet_" + renamed.get(path, path).replace(".", "_") for path in paths}
+
+
+_TEXT_PREFIXES = {("clip_l",): ("lora_te_",), ("clip_l", "clip_g"): ("lora_te1_", "lora_te2_")}
+
+
+def text_lora_names(encoders: torch.nn.Module) -> dict[str, str]:
+    """Return module path (inside a CLIP's `cond_stage_model`) -> prefix in a LoRA file, for every linear layer."""
+    names = tuple(name for name, part in encoders.named_children() if hasattr(part, "transformer"))
+    prefixes = dict(zip(names, _TEXT_PREFIXES.get(names, ()), strict=False))
+    return {
+        path: prefixes[name] + path.removeprefix(f"{name}.transformer.").replace(".", "_")
+        for name in prefixes
+        for path, module in encoders.named_modules()
+        if path.startswith(f"{name}.transformer.") and isinstance(module, torch.nn.Linear)
+    }
 
 
 def _has_weight(module: torch.nn.Module) -> bool:

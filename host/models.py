@@ -1,13 +1,9 @@
 """A private copy of a MODEL that can be trained.
 
-Nodes share one MODEL with the whole graph, made under inference mode and possibly living in evictable pages. Training
-needs ordinary weights of its own: the copy is reloaded from the loader's file (or deep-copied), the LoRAs already on
-the MODEL are baked into it, and nothing done to it reaches the MODEL that came in.
+The copy is reloaded from the loader's file (or deep-copied), the LoRAs already on the MODEL are baked into it, and
+nothing done to it reaches the MODEL that came in.
 """
 
-import copy
-import logging
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -25,12 +21,21 @@ from ..training.conditioning import SizeConditioning, TextConditioning
 from .blocks import checkpointed, out_of_place
 from .families import Family, family_of
 from .lora_keys import lora_names
+from .private_copy import (
+    PLAIN_DTYPES,
+    bake_patches,
+    in_training,
+    load,
+    own_weights,
+    private_patcher,
+    release,
+    strip_hooks,
+)
 
 Prediction = Literal["epsilon", "v_prediction", "flow"]
 
 # What the model is, as opposed to how it is to be sampled: these object patches stay on the copy.
 _KEPT_OBJECT_PATCHES = ("model_sampling", "latent_format")
-_PLAIN_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PREDICTIONS: tuple[tuple[type, Prediction], ...] = (
     (comfy.model_sampling.V_PREDICTION, "v_prediction"),  # a subclass of EPS: asked first
     (comfy.model_sampling.EPS, "epsilon"),
@@ -129,10 +134,7 @@ class TrainingModel:
 
     def load(self) -> None:
         """Put the whole network on the training device; does nothing while it is still there."""
-        if not any(entry.model is self.patcher for entry in comfy.model_management.current_loaded_models):
-            comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
-        elif self.patcher.model.device != self.device or self.patcher.model.model_lowvram:
-            comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        load(self.patcher)
 
     def free_others(self) -> None:
         """Take every other model off the training device."""
@@ -157,28 +159,12 @@ class TrainingModel:
     @contextmanager
     def training(self, gradient_checkpointing: bool) -> Iterator[None]:
         """Hold the network ready for forward and backward passes; everything is as before afterwards."""
-        management = comfy.model_management
-        before = management.in_training
         with ExitStack() as stack:
             stack.enter_context(out_of_place(self._in_place_blocks))
             if gradient_checkpointing:
                 stack.enter_context(checkpointed(self._checkpoint_blocks))
-            # Kernels without a backward look at this flag, also while a checkpoint recomputes.
-            management.in_training = True
-            try:
-                yield
-            finally:
-                management.in_training = before
-
-    def release(self) -> None:
-        """Take the copy out of ComfyUI's list of loaded models and free its memory."""
-        loaded = comfy.model_management.current_loaded_models
-        for entry in [entry for entry in loaded if entry.model is self.patcher]:
-            loaded.remove(entry)
-            entry.model_finalizer.detach()
-        self.patcher.detach(unpatch_all=False)
-        self.patcher.cleanup()
-        comfy.model_management.soft_empty_cache()
+            stack.enter_context(in_training())
+            yield
 
 
 def _as_kwargs(size: SizeConditioning) -> dict[str, int]:
@@ -228,84 +214,34 @@ def private_model(model: ModelPatcher, precision: str = "auto") -> Iterator[Trai
     family = family_of(model)
     prediction_of(model.get_model_object("model_sampling"))
     with torch.inference_mode(False):
-        patcher = _private_patcher(model)
+        patcher = private_patcher(model, "model")
         training_model = TrainingModel(patcher, family, training_dtype(precision, patcher.load_device))
         try:
             _strip_sampling(patcher)
-            _bake_patches(patcher)
+            bake_patches(patcher)
             _own_weights(patcher, training_model.dtype)
             patcher.pre_run()
             yield training_model
         finally:
-            training_model.release()
-
-
-def _private_patcher(model: ModelPatcher) -> ModelPatcher:
-    if model.cached_patcher_init is not None:
-        return model.clone(disable_dynamic=True, force_deepcopy=True)
-    if model.is_dynamic():
-        raise ValueError(
-            f"model: got a {type(model.model).__name__} whose loader cannot reload it and whose weights live in "
-            "evictable pages, allowed MODELs of ComfyUI's own loaders, use one of these "
-            "or start ComfyUI with --disable-dynamic-vram"
-        )
-    logging.info("Glitch LoRA: this MODEL's loader cannot reload it, so it is copied in memory.")
-    # In place patches come off first: the copy is made of the original weights, then patched and baked like any other.
-    comfy.model_management.unload_model_and_clones(model)
-    # The configuration answers every attribute, __deepcopy__ too, and is never written to: it is shared. The patcher
-    # that used the network last is not the copy's.
-    shared = {id(model.model.model_config): model.model.model_config, id(model.model.current_patcher): None}
-    try:
-        network = copy.deepcopy(model.model, shared)
-    except (TypeError, RuntimeError, AttributeError) as error:
-        raise ValueError(
-            f"model: got a {type(model.model).__name__} that can neither be reloaded nor copied ({error}), "
-            "allowed MODELs of ComfyUI's own loaders, use one of these"
-        ) from error
-    return model.clone(model_override=(network, ({}, {}, {}, set())))
+            release(patcher)
 
 
 def _strip_sampling(patcher: ModelPatcher) -> None:
-    # Attention patches, wrappers, injections and hooks belong to the graph's sampling, not to what is trained.
+    # Attention patches and the like belong to the graph's sampling, not to what is trained.
     patcher.model_options = {"transformer_options": {}}
     patcher.object_patches = {k: v for k, v in patcher.object_patches.items() if k in _KEPT_OBJECT_PATCHES}
-    patcher.weight_wrapper_patches = {}
-    for registered in (patcher.wrappers, patcher.injections, patcher.hook_patches, patcher.callbacks):
-        for key in list(registered):
-            registered[key] = type(registered[key])()
-    patcher.forced_hooks = None
-
-
-def _bake_patches(patcher: ModelPatcher) -> None:
-    for key in list(patcher.patches):
-        patcher.patch_weight_to_device(key, device_to=patcher.offload_device)
-    patcher.patches = {}
-    patcher.backup.clear()
-    patcher.patches_uuid = uuid.uuid4()
+    strip_hooks(patcher)
 
 
 def _own_weights(patcher: ModelPatcher, dtype: torch.dtype) -> None:
-    """Make every weight an ordinary frozen tensor, one at a time, in `dtype` unless it is quantised."""
     network = patcher.model
-    network.requires_grad_(False)
-    for module in network.modules():
-        for name, weight in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(_owned(weight.data, dtype), requires_grad=False))
-        for name, buffer in list(module.named_buffers(recurse=False)):
-            module.register_buffer(name, _owned(buffer, buffer.dtype), name not in module._non_persistent_buffers_set)
-    quantised = any(p.dtype not in _PLAIN_DTYPES for p in network.diffusion_model.parameters())
+    own_weights(network, dtype)
+    quantised = any(p.dtype not in PLAIN_DTYPES for p in network.diffusion_model.parameters())
     if not quantised:
         network.diffusion_model.dtype = dtype
     network.manual_cast_dtype = dtype if quantised else None
     patcher.force_cast_weights = quantised
     patcher.size = 0
-
-
-def _owned(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.dtype in _PLAIN_DTYPES
-    if plain and tensor.dtype != dtype:
-        return tensor.to(dtype)
-    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _joinable(conditions: Sequence[Conditions]) -> list[list[int]]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from glitch_lora.training.lora_file import load_safetensors, save_safetensors
 from glitch_lora.training.optimizer import build_optimizer, load_optimizer_state, optimizer_state
-from glitch_lora.training.recipe import Recipe
 
 
 def steps(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], numbers: range) -> None:
@@ -18,17 +17,16 @@ def steps(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]
 
 
 def test_state_survives_a_file_bit_for_bit(tmp_path: Path) -> None:
-    recipe = Recipe(learning_rate=0.01, weight_decay=0.1)
     names = ["a.lora_A", "a.b.lora_B"]
     straight = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(4))]
-    optimizer = build_optimizer(straight, recipe)
+    optimizer = build_optimizer(straight, 0.01, 0.1)
     steps(optimizer, straight, range(5))
     tensors, values = optimizer_state(optimizer, names)
     path = save_safetensors(tmp_path / "state.safetensors", tensors, {"values": json.dumps(values)})
     resumed = [torch.nn.Parameter(p.detach().clone()) for p in straight]
     steps(optimizer, straight, range(5, 9))
 
-    again = build_optimizer(resumed, recipe)
+    again = build_optimizer(resumed, 0.01, 0.1)
     loaded, metadata = load_safetensors(path)
     load_optimizer_state(again, names, loaded, json.loads(metadata["values"]))
     steps(again, resumed, range(5, 9))
@@ -36,5 +34,5 @@ def test_state_survives_a_file_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_an_optimizer_that_has_not_stepped_has_no_state() -> None:
-    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(2))], Recipe())
+    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(2))], 1e-4, 0.01)
     assert optimizer_state(optimizer, ["a"]) == ({}, {})

@@ -40,7 +40,7 @@ class EncodedSample:
 @dataclass(frozen=True)
 class _Entry:
     latent_key: str
-    text_key: str
+    text_key: str | None  # None where captions are encoded anew in each step
     latent_shape: tuple[int, ...]
     size: SizeConditioning
     caption: str
@@ -57,7 +57,7 @@ class EncodedDataset:
         entries: tuple[tuple[_Entry, ...], ...],
         order: tuple[int, ...],
         names: tuple[str, ...],
-        empty_key: str,
+        empty_key: str | None,
         store: Store,
         rebuild: Callable[[dict[str, Tensor]], TextConditioning],
         changed: Mapping[str, frozenset[str]] | None = None,
@@ -82,10 +82,22 @@ class EncodedDataset:
 
     def sample(self, item: int, variant: int, without_caption: bool = False) -> EncodedSample:
         """Return a variant; `without_caption` gives it the empty caption's conditioning, which no step damages."""
-        entry = self._entries[item][variant]
-        latent = _stored(self._store, entry.latent_key)["latent"]
-        text = self._rebuild(_stored(self._store, self._empty_key if without_caption else entry.text_key))
-        return EncodedSample(latent, text, entry.size)
+        text = self.text(item, variant, without_caption)
+        return EncodedSample(self.latent(item, variant), text, self.size(item, variant))
+
+    def latent(self, item: int, variant: int) -> Tensor:
+        """Return the latent [1, C, h, w] of a variant."""
+        return _stored(self._store, self._entries[item][variant].latent_key)["latent"]
+
+    def size(self, item: int, variant: int) -> SizeConditioning:
+        """Return what the network is told of a variant's size."""
+        return self._entries[item][variant].size
+
+    def text(self, item: int, variant: int, without_caption: bool = False) -> TextConditioning:
+        """Return the conditioning of a variant's caption, or of the empty one. The dataset was encoded with text."""
+        key = self._empty_key if without_caption else self._entries[item][variant].text_key
+        assert key is not None
+        return self._rebuild(_stored(self._store, key))
 
     def caption(self, item: int, variant: int) -> str:
         """Return the caption a variant was encoded with."""
@@ -110,12 +122,14 @@ def _stored(store: Store, key: str) -> dict[str, Tensor]:
 def encode_dataset(
     dataset: Dataset, encoders: Encoders, recipe: Recipe, identities: dict[str, Any], store: Store, events: Events
 ) -> EncodedDataset:
-    """Return `dataset` encoded with the recipe's variants.
+    """Return `dataset` encoded with the recipe's variants; captions wait when the recipe trains the text side.
 
     identities: names the weights of ``"vae"`` and ``"clip"``; part of the content keys. Raises ValueError for an empty
     dataset, for a picture smaller than the VAE can take and for variants of different sizes.
     """
     dataset.require_items()
+    if recipe.trains_text:
+        _require_clean_text(dataset)
     encoding = _Encoding(dataset, encoders, recipe, identities, store)
     count = recipe.variants if dataset.varies or recipe.partial_caption_dropout else 1
     entries = []
@@ -146,7 +160,7 @@ class _Encoding:
     def entry(self, index: int, variant: int) -> _Entry:
         entry = self._clean(index, variant)
         for step, random in self._dataset.encoded_steps(index, variant):
-            before = entry.latent_key if step.touches == "latent" else entry.text_key
+            before = _touched(step, entry)
             after = self._damaged(step, random, before, index, variant)
             self._compare(step.name, before, after)
             entry = replace(entry, latent_key=after) if step.touches == "latent" else replace(entry, text_key=after)
@@ -183,7 +197,9 @@ class _Encoding:
             self._store.put(key, held)
         return key, tuple(held["latent"].shape)
 
-    def text(self, caption: str) -> str:
+    def text(self, caption: str) -> str | None:
+        if self._recipe.trains_text:
+            return None
         key = _content_key("text", self._clip, caption)
         if self._store.get(key) is None:
             self._store.put(key, _text_to_tensors(self._encoders.encode_text(caption)))
@@ -229,9 +245,16 @@ class _Encoding:
 
         def other(place: int) -> Any:
             clean = self._clean(order[place], variant)
-            return _value(_stored(self._store, clean.latent_key if step.touches == "latent" else clean.text_key))
+            return _value(_stored(self._store, _touched(step, clean)))
 
         return _Company(order.index(index), variant, Lazy(len(order), other))
+
+
+def _touched(step: Any, entry: _Entry) -> str:
+    """Return the key of what a step damages."""
+    key = entry.latent_key if step.touches == "latent" else entry.text_key
+    assert key is not None  # a recipe that trains text takes no step that damages conditioning
+    return key
 
 
 @dataclass(frozen=True)
@@ -279,6 +302,17 @@ def _content_key(*parts: object) -> str:
         digest.update(part if isinstance(part, bytes) else repr(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def _require_clean_text(dataset: Dataset) -> None:
+    """Raise ValueError for a step that damages conditioning, which a trained text side makes anew in each step."""
+    steps = [*dataset.steps, *(step for item in dataset.items for step in item.steps)]
+    named = [step.name for step in steps if step.touches == "conditioning"]
+    if named:
+        raise ValueError(
+            f"dataset: got the step {named[0]}, which damages encoded captions, with a recipe that trains words or "
+            "text encoders and encodes them anew in each step, allowed is one of the two, take one out"
+        )
 
 
 def _require_one_size(name: str, variants: tuple[_Entry, ...]) -> None:

@@ -17,7 +17,18 @@ _OUTSIDE = ("samples", "cache_in", "steps", "epochs")
 _LATER = (
     *("lr_cycles", "lr_spike_every", "lr_spike_factor", "noise_offset", "multires_noise_iterations"),
     *("multires_noise_discount", "frozen_noises", "min_snr_gamma", "min_timestep", "max_timestep"),
+    *("train_network", "network_start_frac", "text_encoder", "embeddings"),
 )
+
+
+def length_matters(recipe: Recipe) -> bool:
+    """Say whether a longer training of `recipe` would have gone another way, so that it cannot simply be continued."""
+    schedules = [recipe.lr_schedule, *(word.lr_schedule for word in recipe.embeddings)]
+    fractions = [1.0 - recipe.network_start_frac, *(word.ti_frac for word in recipe.embeddings)]
+    if recipe.text_encoder:
+        schedules.append(recipe.text_encoder.lr_schedule)
+        fractions.append(recipe.text_encoder.text_encoder_frac)
+    return any(map(depends_on_length, schedules)) or min(fractions) < 1
 
 
 def run_key(identities: dict[str, Any], dataset: Dataset, recipe: Recipe, total_steps: int) -> str:
@@ -32,7 +43,7 @@ def run_key(identities: dict[str, Any], dataset: Dataset, recipe: Recipe, total_
         for name, value in recipe.to_json().items()
         if name not in _OUTSIDE and not (name in _LATER and value == usual[name])
     }
-    if depends_on_length(recipe.lr_schedule):
+    if length_matters(recipe):
         settings["steps"] = total_steps
     return content_key(
         {

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .recipe import Recipe
 
-
-def build_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter 2019) with the recipe's rate and decay."""
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov & Hutter 2019) with a rate and a decoupled decay."""
     trained = list(parameters)
     # One kernel for the whole formula; the CPU's default is a dozen calls for each of hundreds of tensors. CUDA has a
     # good default of its own.
     fused = True if all(parameter.device.type == "cpu" for parameter in trained) else None
-    return torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
+    return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay, fused=fused)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:

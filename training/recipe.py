@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-LearningRateSchedule = Literal["constant", "cosine", "linear", "cosine_with_restarts"]
+from .schedule import LearningRateSchedule
+from .text_settings import EmbeddingSettings, TextEncoderSettings, settings_from_json
+
 TargetModules = Literal["attention", "attention+ff", "all-linear", "all-linear+conv"]
 SaveDtype = Literal["fp16", "bf16", "fp32"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -63,6 +65,9 @@ class Recipe:
     frozen_noises: each picture is only ever trained with this many noise tensors; 0 draws a new one each time.
     min_snr_gamma: weights the loss as min(SNR, gamma) of the clean picture's error (Hang et al. 2023); 0 is unweighted.
     min_timestep, max_timestep: the part of the noise levels that is trained, 0 (clean) to 1 (noise).
+    train_network: give the diffusion model a LoRA; without it only the text side below is trained.
+    network_start_frac: part of the steps that the text side trains alone, before the LoRA joins.
+    text_encoder: LoRA on the text encoders, None for none. embeddings: the new words.
     """
 
     steps: int = 1000
@@ -99,6 +104,10 @@ class Recipe:
     min_snr_gamma: float = 0.0
     min_timestep: float = 0.0
     max_timestep: float = 1.0
+    train_network: bool = True
+    network_start_frac: float = 0.0
+    text_encoder: TextEncoderSettings | None = None
+    embeddings: tuple[EmbeddingSettings, ...] = ()
     samples: SampleSettings = SampleSettings()
 
     def __post_init__(self) -> None:
@@ -117,8 +126,14 @@ class Recipe:
             for side in ("width", "height")
             if getattr(self.samples, side) not in range(16, 16385, 8)
         ]
+        problems += _text_side_problems(self)
         if problems:
             raise ValueError("Recipe refused:\n" + "\n".join(problems))
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether captions mean something else after each step, so that they are encoded anew in each."""
+        return self.text_encoder is not None or bool(self.embeddings)
 
     def changed(self, **settings: Any) -> "Recipe":
         """Return a copy with other settings, checked again."""
@@ -141,7 +156,10 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `Recipe.from_json` reads them back."""
-        return asdict(self) | {"samples": _as_lists(asdict(self.samples))}
+        return asdict(self) | {
+            "samples": _as_lists(asdict(self.samples)),
+            "embeddings": [asdict(settings) for settings in self.embeddings],
+        }
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Recipe":
@@ -152,7 +170,41 @@ class Recipe:
             raise ValueError(f"Recipe refused: unknown settings {unknown}, allowed {sorted(known)}, remove them")
         samples = values.get("samples", {})
         samples = {name: tuple(value) if isinstance(value, list) else value for name, value in samples.items()}
-        return Recipe(**(values | {"samples": SampleSettings(**samples)}))
+        text_encoder = values.get("text_encoder")
+        return Recipe(
+            **(values | {"samples": SampleSettings(**samples)})
+            | {
+                "text_encoder": settings_from_json(TextEncoderSettings, text_encoder) if text_encoder else None,
+                "embeddings": tuple(settings_from_json(EmbeddingSettings, e) for e in values.get("embeddings", ())),
+            }
+        )
+
+
+def _text_side_problems(recipe: Recipe) -> list[str]:
+    problems = recipe.text_encoder.problems() if recipe.text_encoder else []
+    problems += [problem for settings in recipe.embeddings for problem in settings.problems()]
+    tokens = [settings.token.lower() for settings in recipe.embeddings]
+    twice = sorted({token for token in tokens if tokens.count(token) > 1})
+    if twice:
+        problems.append(f"token: got {twice} more than once, allowed each word once, rename or remove one")
+    if not recipe.train_network:
+        problems += _ends_early(recipe)
+    if not recipe.train_network and recipe.network_start_frac:
+        problems.append("network_start_frac: got a start without the LoRA, allowed 0 then, turn train_network on")
+    return problems
+
+
+def _ends_early(recipe: Recipe) -> list[str]:
+    """Return what is wrong with a recipe that trains the text side alone."""
+    fractions = [settings.ti_frac for settings in recipe.embeddings]
+    fractions += [recipe.text_encoder.text_encoder_frac] if recipe.text_encoder else []
+    if max(fractions, default=0.0) == 1.0:
+        return []
+    got = f"the text side stopping at {max(fractions):g} of the steps" if fractions else "nothing to train"
+    return [
+        f"train_network: got off with {got}, allowed something that trains to the end, turn it on or set "
+        "ti_frac or text_encoder_frac to 1"
+    ]
 
 
 def _as_lists(values: dict[str, Any]) -> dict[str, Any]:
@@ -199,4 +251,5 @@ _RULES: tuple[tuple[str, str, Any], ...] = (
     ("min_snr_gamma", *_between(0.0, 1000.0)),
     ("min_timestep", *_between(0.0, 1.0)),
     ("max_timestep", *_between(0.0, 1.0)),
+    ("network_start_frac", "0 up to but not 1", lambda value: 0 <= value < 1),
 )

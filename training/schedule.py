@@ -3,9 +3,11 @@
 import math
 from typing import Literal
 
+LearningRateSchedule = Literal["constant", "cosine", "linear", "cosine_with_restarts"]
+
 
 def learning_rate_factor(
-    schedule: Literal["constant", "cosine", "linear", "cosine_with_restarts"],
+    schedule: LearningRateSchedule,
     step: int,
     total_steps: int,
     warmup_steps: int,

@@ -20,14 +20,16 @@ from .encode import EncodedDataset, encode_dataset
 from .key import NUMERICS_VERSION, run_key
 from .loop import NotFinite, StepRecord, Training
 from .lora_file import DTYPES, FAMILY_WORDS, load_safetensors, lora_metadata, lora_state_dict
-from .model import Encoders, Events, Previewer, TrainableModel
+from .model import Encoders, Events, Previewer, TrainableModel, TrainableText
 from .plan import Plan, duration, explained_memory_errors, make_plan, measured
 from .randomness import deterministic_kernels, preserved_generators
 from .recipe import Mode, Recipe, SampleSettings
 from .run import Run, RunWriter, find_run
 from .run_report import training_report
 from .store import DiskStore, RamStore, Store
+from .text_side import TextSide
 from .unheard import unheard_encoded, unheard_sizes
+from .words import Vectors, bundled, split_bundle
 
 # metadata standards' words for our own
 _PREDICTION_WORDS = {"epsilon": "epsilon", "v_prediction": "v", "flow": "flow"}
@@ -47,7 +49,9 @@ class Graph(Protocol):
     def identities(self) -> dict[str, Any]: ...
     def encoders(self, prompt_syntax: bool) -> Encoders: ...
     def trainable(self, precision: str) -> AbstractContextManager[TrainableModel]: ...
-    def previewer(self, model: Any, settings: SampleSettings) -> Previewer: ...
+    def trainable_text(self, model: Any) -> AbstractContextManager[TrainableText]: ...
+    def embedding(self, name: str, token: str) -> Vectors: ...
+    def previewer(self, model: Any, settings: SampleSettings, text: TextSide | None) -> Previewer: ...
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
     def lora(self) -> dict[str, Tensor]:
-        """Return the tensors of the checkpoint handed over."""
-        return load_safetensors(self.run.checkpoint(self.step).path)[0]
+        """Return the LoRA of the checkpoint handed over; nothing where words alone were trained."""
+        return split_bundle(load_safetensors(self.run.checkpoint(self.step).path)[0])[0]
 
     def newest_samples(self) -> list[Image.Image]:
         """Return the previews of the last step that has some, up to the checkpoint handed over."""
@@ -175,6 +179,7 @@ class _Session:
         self.before = 0
         self.published: Path | None = None
         self.notes: tuple[str, ...] = ()
+        self._text: TextSide | None = None
 
     def run(self) -> None:
         """Train from the last saved state to where this queueing may go."""
@@ -183,28 +188,45 @@ class _Session:
         with torch.no_grad():
             data = encode_dataset(self._dataset, encoders, recipe, self._identities, self._store(), self._events)
         self.notes = tuple(unheard_encoded(data.changed, self._graph.family))
-        with self._graph.trainable(recipe.precision) as model:
+        with contextlib.ExitStack() as stack:
+            model = stack.enter_context(self._graph.trainable(recipe.precision))
+            self._text = (
+                self._text_side(stack.enter_context(self._graph.trainable_text(model))) if recipe.trains_text else None
+            )
             with torch.no_grad():
-                previewer = self._graph.previewer(model, recipe.samples)
+                previewer = self._graph.previewer(model, recipe.samples, self._text)
             encoders.free()
             self._names = model.lora_names()
-            adapters = LoraAdapters(
-                model.network,
-                model.layers(recipe.target_modules),
-                rank=recipe.rank,
-                alpha=recipe.alpha,
-                dropout=recipe.lora_dropout,
-                seed=recipe.seed,
-            )
-            model.adapters_changed()
+            self._adapters = self._inject(model) if recipe.train_network else None
             with explained_memory_errors(recipe):
-                model.load()  # optimizer and resumed state must be made where the parameters train
-            self._adapters = adapters
+                model.load()  # optimizers and resumed state must be made where the parameters train
+                if self._text:
+                    self._text.load()
             self._prediction = model.prediction
             self._previewer = previewer
             self._resolution = _resolution(data)
             with torch.enable_grad():
-                self._train(model, Training(model, adapters, data, recipe, self._total))
+                self._train(model, Training(model, self._adapters, data, recipe, self._total, self._text))
+
+    def _inject(self, model: TrainableModel) -> LoraAdapters:
+        recipe = self._recipe
+        adapters = LoraAdapters(
+            model.network,
+            model.layers(recipe.target_modules),
+            rank=recipe.rank,
+            alpha=recipe.alpha,
+            dropout=recipe.lora_dropout,
+            seed=recipe.seed,
+        )
+        model.adapters_changed()
+        return adapters
+
+    def _text_side(self, text: TrainableText) -> TextSide:
+        captions = [self._dataset.caption(index) for index in range(len(self._dataset))]
+        words = [word for word in self._recipe.embeddings if word.init == "file"]
+        return TextSide(
+            text, self._recipe, captions, {w.token: self._graph.embedding(w.init_file, w.token) for w in words}
+        )
 
     def _train(self, model: TrainableModel, training: Training) -> None:
         done = self.before = self._resume(training)
@@ -238,8 +260,7 @@ class _Session:
         self._events.status("Measuring one step on the largest pictures")
         with measured(model.device) as probe, explained_memory_errors(self._recipe):
             training.probe()
-        parameters = sum(p.numel() for p in self._adapters.named_parameters().values())
-        return make_plan(self._recipe, parameters, done, until, probe, model.device)
+        return make_plan(self._recipe, training.trained_values, done, until, probe, model.device)
 
     def _tell_plan(self, plan: Plan) -> None:
         plan.require_disk(self._writer.run.folder)
@@ -262,7 +283,9 @@ class _Session:
         return f"Step {record.step}/{self._total} · loss {record.loss:.4f} · {pace} · {left} left"
 
     def _preview(self, step: int) -> None:
-        self._adapters.train(False)
+        for trained in (self._adapters, self._text):
+            if trained:
+                trained.train(False)
         with torch.no_grad():
             images = self._previewer.render(self._recipe.samples)
         settings = self._recipe.samples
@@ -299,7 +322,13 @@ class _Session:
             return
         style = FAMILY_WORDS[self._graph.family].style
         dtype = DTYPES[self._recipe.save_dtype]
-        tensors = lora_state_dict(self._adapters.exported(), self._names, style, dtype)
+        adapters = self._adapters.exported() if self._adapters else {}
+        names = self._names
+        words: dict[str, Tensor] = {}
+        if self._text:
+            adapters, names = adapters | self._text.exported(), names | self._text.lora_names
+            words = bundled(self._text.embeddings.exported())
+        tensors = lora_state_dict(adapters, names, style, dtype) | words
         metadata = lora_metadata(
             name=self._writer.run.name,
             step=step,
@@ -320,7 +349,7 @@ class _Session:
 
 
 def _resolution(data: EncodedDataset) -> tuple[int, int]:
-    return data.sample(data.largest(), 0).size.target
+    return data.size(data.largest(), 0).target
 
 
 def _config(graph: Graph, dataset: Dataset, recipe: Recipe, identities: dict[str, Any], total: int) -> dict[str, Any]:
