@@ -96,9 +96,10 @@ class GlitchApplyCheckpoint(io.ComfyNode):
             display_name="Apply Checkpoint",
             category=CATEGORY,
             description="Puts a checkpoint of a run on MODEL and CLIP, exactly as Load LoRA does, for a graph of your "
-            "own: other samplers, ControlNet, upscalers. Load LoRA Model takes no CLIP; use this node where a LoRA "
-            "changes the text encoder or the run has a clip skip.",
-            search_aliases=["load lora", "lora checkpoint", "apply lora", "use run", "lora loader"],
+            "own: other samplers, ControlNet, upscalers. Words that the run learnt come along, of the same step: "
+            "prompts on this CLIP just write them. Load LoRA Model takes no CLIP; use this node where a LoRA changes "
+            "the text encoder or the run has words or a clip skip.",
+            search_aliases=["load lora", "lora checkpoint", "apply lora", "use run", "embedding", "textual inversion"],
             inputs=[
                 RunSocket.Input("run", tooltip="The training run (Open Run or Train LoRA)."),
                 io.Model.Input("model", tooltip="The model the run was trained on, or another of its family."),
@@ -106,7 +107,7 @@ class GlitchApplyCheckpoint(io.ComfyNode):
                     "clip",
                     optional=True,
                     tooltip="The text encoder. The native Load LoRA Model takes no CLIP: what a LoRA does to the text "
-                    "encoder, and the run's clip skip, only arrive through this input.",
+                    "encoder, learnt words and the run's clip skip only arrive through this input.",
                 ),
                 io.Int.Input(
                     "step",
@@ -123,7 +124,7 @@ class GlitchApplyCheckpoint(io.ComfyNode):
                     step=0.05,
                     round=0.001,
                     tooltip="How much of the LoRA, on MODEL and CLIP. 1 as trained, above 1 exaggerates, "
-                    "below 0 turns it around.",
+                    "below 0 turns it around. Words have no strength but a prompt's (word:1.2).",
                 ),
                 io.Boolean.Input(
                     "use_run_clip_skip",
@@ -144,16 +145,16 @@ class GlitchApplyCheckpoint(io.ComfyNode):
         cls, run: Run, model: Any, step: int, strength: float, use_run_clip_skip: bool = True, clip: Any = None
     ) -> io.NodeOutput:
         """Return clones of MODEL and CLIP with the checkpoint on them, and a label."""
-        from ..host.lora_keys import apply_lora
+        from ..host.checkpoint import apply_checkpoint, before_training
         from ..host.rendering import with_clip_layer
         from ..training.lora_file import load_safetensors
 
         if use_run_clip_skip and run.has_clip_skip:
             clip = with_clip_layer(clip, run.clip_skip)
         if step == BASE:
-            return io.NodeOutput(model, clip, step_label(BASE))
+            return io.NodeOutput(model, before_training(clip, run.tokens), step_label(BASE))
         checkpoint = run.checkpoint(step)
-        model, clip = apply_lora(model, clip, load_safetensors(checkpoint.path)[0], strength, strength)
+        model, clip = apply_checkpoint(model, clip, load_safetensors(checkpoint.path)[0], strength)
         return io.NodeOutput(model, clip, step_label(checkpoint.step, strength))
 
 

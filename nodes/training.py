@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from comfy_api.latest import io
 
-from ..host.folders import RUNS_FOLDER, loras_folder, output_folder
+from ..host.folders import RUNS_FOLDER, embeddings_folder, loras_folder, output_folder
 from ..training.recipe import (
     CacheIn,
     LearningRateSchedule,
@@ -143,6 +143,7 @@ class GlitchTrain(io.ComfyNode):
         on_cancel: str = "stop",
     ) -> io.NodeOutput:
         from ..host.choices import require_choice, skipped_output
+        from ..host.embeddings import is_named_elsewhere
         from ..host.graph import ComfyGraph
         from ..host.images import to_tensor
         from ..host.progress import TrainingEvents
@@ -158,6 +159,8 @@ class GlitchTrain(io.ComfyNode):
             mode=chosen["mode"],
             steps_per_queue=chosen.get("steps_per_queue", 0),
             keep_on_cancel=on_cancel == "keep",
+            embeddings_folder=embeddings_folder(),
+            is_taken=is_named_elsewhere,
             extra={"workflow": (cls.hidden.extra_pnginfo or {}).get("workflow")},
         )
         outcome = train(ComfyGraph(model, clip, vae), dataset, recipe, request, TrainingEvents())

@@ -1,6 +1,6 @@
 """Renders cells with ComfyUI: a run's LoRA files put on a MODEL and CLIP, merged as Load LoRA does."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..dataset.files import content_key
+from ..host.checkpoint import apply_checkpoint, before_training
 from ..host.embeddings import embedding_files
 from ..host.identity import clip_identity, model_identity, vae_identity
-from ..host.lora_keys import apply_lora
 from ..host.rendering import (
     encode_prompt,
     render,
@@ -62,24 +62,26 @@ class PreparedModel:
 
 
 class LoraRenderer:
-    """The renderer of a run. The MODEL, CLIP and VAE given in are not changed: LoRAs go on clones of them."""
+    """The renderer of a run. The MODEL, CLIP and VAE given in are not changed: LoRAs and words go on clones of them."""
 
-    def __init__(self, model: Any, clip: Any, vae: Any, checkpoints: Mapping[int, Path]):
-        """checkpoints: step -> LoRA file. clip: with the run's clip skip already on it."""
+    def __init__(self, model: Any, clip: Any, vae: Any, checkpoints: Mapping[int, Path], tokens: Sequence[str] = ()):
+        """checkpoints: step -> LoRA file. clip: with the run's clip skip on it. tokens: the words the run learns."""
         self._model, self._clip, self._vae = model, clip, vae
+        self._tokens = tuple(tokens)
         self._checkpoints = dict(checkpoints)
         self._read: tuple[int, dict[str, torch.Tensor]] | None = None
 
     def prepare(self, checkpoint: int, strength: float) -> PreparedModel:
-        """Return the model with the LoRA of a step at a strength; step 0 is the base.
+        """Return the model with the LoRA of a step at a strength and that step's words; step 0 is the base.
 
         Raises ValueError when the file does not belong to this MODEL.
         """
         if checkpoint == BASE:
-            return PreparedModel(self._model, self._clip, self._vae, "base")
-        model, clip = apply_lora(self._model, self._clip, self._tensors(checkpoint), strength, strength)
-        changed = text_encoder_changed(self._clip, clip)
-        return PreparedModel(model, clip, self._vae, (checkpoint, strength) if changed else "base")
+            return PreparedModel(self._model, before_training(self._clip, self._tokens), self._vae, "base")
+        model, clip = apply_checkpoint(self._model, self._clip, self._tensors(checkpoint), strength)
+        if text_encoder_changed(self._clip, clip):
+            return PreparedModel(model, clip, self._vae, (checkpoint, strength))
+        return PreparedModel(model, clip, self._vae, checkpoint if self._tokens else "base")
 
     def _tensors(self, checkpoint: int) -> dict[str, torch.Tensor]:
         if self._read is None or self._read[0] != checkpoint:
@@ -107,8 +109,10 @@ def sweep_checkpoints(
     files = {step: run.checkpoint(step).path for step in plan.checkpoint}
     if run.has_clip_skip:
         clip = with_clip_layer(clip, run.clip_skip)
-    renderer = LoraRenderer(model, clip, vae, files)
-    named = embedding_files([*plan.prompt, *plan.negative])
+    renderer = LoraRenderer(model, clip, vae, files, run.tokens)
+    own = {token.lower() for token in run.tokens}  # of these the checkpoints tell what they are, not files
+    found = embedding_files([*plan.prompt, *plan.negative])
+    named = {name: path for name, path in found.items() if name.lower() not in own}
     weights = Weights(
         model=model_identity(model),
         clip=clip_identity(clip),

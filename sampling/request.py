@@ -81,10 +81,10 @@ def sample_settings(run: Run) -> SampleSettings:
 
 
 def _prompts(text: str, own: SampleSettings, run: Run) -> tuple[str, ...]:
-    prompts = parse_prompts(text) or own.prompts or ((run.trigger,) if run.trigger else ())
+    prompts = parse_prompts(text) or own.prompts or ((run.trigger,) if run.trigger else run.tokens)
     if not prompts:
         raise ValueError(
-            f"prompts: got none, and run '{run.name}' has neither sample prompts nor a trigger word, "
+            f"prompts: got none, and run '{run.name}' has no sample prompts, trigger word or learnt word, "
             "allowed one prompt a line, write one"
         )
     return prompts

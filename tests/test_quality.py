@@ -45,7 +45,7 @@ NODE_IDS = {
     *("GlitchTrain", "GlitchOpenRun", "GlitchApplyCheckpoint", "GlitchSweep", "GlitchGrid", "GlitchPlotTraining"),
     *("GlitchSaveLora", "GlitchSaveEmbedding", "GlitchLoadDemoModel", "GlitchDemoDataset", "GlitchCorruptImage"),
     *("GlitchCorruptCaptions", "GlitchDatasetPreset", "GlitchRecipePreset"),
-    "GlitchRecipeGlitches",
+    *("GlitchRecipeGlitches", "GlitchRecipeTextEncoder", "GlitchRecipeEmbedding"),
     *("GlitchCorruptLatent", "GlitchCorruptConditioning", "GlitchVaeLoss"),
     *("GlitchLoadLora", "GlitchBendLora", "GlitchTransplantLora", "GlitchBlendLoras", "GlitchBendModel"),
     *("GlitchSelectItems", "GlitchMergeDatasets", "GlitchSaveDataset", "GlitchAuditDataset"),

@@ -135,6 +135,11 @@ class Recipe:
         """Whether captions mean something else after each step, so that they are encoded anew in each."""
         return self.text_encoder is not None or bool(self.embeddings)
 
+    @property
+    def trains_lora(self) -> bool:
+        """Whether checkpoints hold a LoRA, of the diffusion model or of text encoders."""
+        return self.train_network or self.text_encoder is not None
+
     def changed(self, **settings: Any) -> "Recipe":
         """Return a copy with other settings, checked again."""
         return replace(self, **settings)

@@ -80,6 +80,24 @@ class Run:
         return str(self.config().get("trigger") or "")
 
     @property
+    def tokens(self) -> tuple[str, ...]:
+        """The words that the run learns, as config.json's recipe names them; () for none."""
+        recipe = self.config().get("recipe")
+        words = recipe.get("embeddings") if isinstance(recipe, dict) else None
+        named = [word.get("token") for word in words if isinstance(word, dict)] if isinstance(words, list) else []
+        return tuple(token for token in named if isinstance(token, str))
+
+    def words(self, step: int) -> dict[str, dict[str, Any]]:
+        """Return the vectors of the checkpoint of `step` (-1: the last): word -> encoder -> tensor; {} for none.
+
+        Raises ValueError for a step that is not there.
+        """
+        from .lora_file import load_safetensors
+        from .words import split_bundle
+
+        return split_bundle(load_safetensors(self.checkpoint(step).path)[0])[1]
+
+    @property
     def clip_skip(self) -> int | None:
         """The CLIP layer of the training, as in CLIP Set Last Layer (-1, -2, ...); None: the CLIP's own default."""
         layer = self.config().get("clip_skip")
@@ -308,14 +326,23 @@ class RunWriter:
         size = image.width * image.height * 3
         return write_file(path, lambda temporary: image.save(temporary, format="PNG", pnginfo=info), size)
 
-    def publish(self, step: int, loras_folder: Path) -> Path:
-        """Copy a checkpoint to where Load LoRA looks; returns the copy's path.
+    def publish(self, step: int, loras_folder: Path) -> Path | None:
+        """Copy the LoRA of a checkpoint to where Load LoRA looks; returns the copy's path, None when it has no LoRA.
 
         A file with the same bytes is used again, one with other bytes is never overwritten: the copy then gets a
-        counter, because ComfyUI keeps what it loaded from a path.
+        counter, because ComfyUI keeps what it loaded from a path. Words of the checkpoint stay behind: no other
+        program expects them in a LoRA.
         """
+        from .lora_file import load_safetensors, safetensors_bytes
+        from .words import split_bundle
+
         source = self.run.checkpoint(step).path
-        return write_beside(loras_folder, source.stem, source.suffix, source.read_bytes())
+        tensors, metadata = load_safetensors(source)
+        lora, words = split_bundle(tensors)
+        if not lora:
+            return None
+        content = safetensors_bytes(lora, metadata) if words else source.read_bytes()
+        return write_beside(loras_folder, source.stem, source.suffix, content)
 
 
 def _line_break_if_torn(file: Any) -> bytes:

@@ -29,6 +29,8 @@ def describe_run(run: Run, chosen: Sequence[int] = ()) -> str:
     if config.get("base_model"):
         lines.append(f"Base model: {config['base_model']}")
     lines.append(f"Trigger word: {run.trigger or 'none'}")
+    if run.tokens:
+        lines.append(f"Words learnt: {', '.join(run.tokens)}")
     if run.clip_skip is not None:
         lines.append(f"CLIP layer: {run.clip_skip}")
     lines.append(f"Checkpoints: {_steps(steps)}")
@@ -43,12 +45,12 @@ def describe_run(run: Run, chosen: Sequence[int] = ()) -> str:
 
 
 def training_report(
-    run: Run, step: int, total: int, before: int, seconds: float, lora_file: Path, notes: Iterable[str] = ()
+    run: Run, step: int, total: int, before: int, seconds: float, lora_file: Path | None, notes: Iterable[str] = ()
 ) -> str:
     """Return what a queueing did with a run, in short lines: steps, time, loss, files, trigger word, notes.
 
     step: handed over, of `total`. before: steps that were there already. seconds: that the queueing took. lora_file: of
-    the step handed over, best where Load LoRA finds it. notes: lines to put at the end.
+    the step handed over, best where Load LoRA finds it; None when there is none. notes: lines to put at the end.
     """
     now = max(0, step - before)
     took = f"in {duration(seconds)}" if now else "now"
@@ -61,7 +63,8 @@ def training_report(
         lines.append(f"Last loss: {losses[-1]:.4g}, mean of the last {len(last)} steps {fmean(last):.4g}")
     checkpoints = [checkpoint.step for checkpoint in run.checkpoints()]
     lines.append(f"Checkpoints: {len(checkpoints)}, at {_steps(checkpoints)}")
-    lines.append(f"LoRA file: {lora_file.name} in {lora_file.parent}")
+    if lora_file:
+        lines.append(f"LoRA file: {lora_file.name} in {lora_file.parent}")
     lines.append(f"Trigger word: {run.trigger or 'none'}")
     return "\n".join([*lines, *notes])
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from .loop import NotFinite, StepRecord, Training
 from .lora_file import DTYPES, FAMILY_WORDS, load_safetensors, lora_metadata, lora_state_dict
 from .model import Encoders, Events, Previewer, TrainableModel, TrainableText
 from .plan import Plan, duration, explained_memory_errors, make_plan, measured
+from .publish_words import SavedEmbedding, save_embeddings
 from .randomness import deterministic_kernels, preserved_generators
 from .recipe import Mode, Recipe, SampleSettings
 from .run import Run, RunWriter, find_run
@@ -59,7 +60,9 @@ class Request:
     """Where a run lives and how far this queueing may take it.
 
     name: of the run. root: folder of all runs. loras_folder: where the final checkpoint is published.
-    cache_folder: of the disk cache. mode: train to the end, never train, or train `steps_per_queue` at most.
+    embeddings_folder: where the final words are, None for nowhere; is_taken: says of a file there whether a prompt that
+    names it could mean another one. cache_folder: of the disk cache. mode: train to the end, never train, or train
+    `steps_per_queue` at most.
     keep_on_cancel: a Cancel saves and hands over the last checkpoint instead of stopping the graph.
     extra: JSON values for config.json (workflow, versions); outside the key.
     """
@@ -72,6 +75,8 @@ class Request:
     steps_per_queue: int = 0
     keep_on_cancel: bool = False
     extra: dict[str, Any] | None = None
+    embeddings_folder: Path | None = None
+    is_taken: Callable[[Path], bool] = lambda path: False
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Outcome:
     """run: the folder. step: of the checkpoint handed over. total_steps: where the recipe ends. report: for people.
 
     before: steps that were trained before this queueing, None when it trained none. published: the LoRA file where the
-    host finds it, if there is one. notes: what people should know of the training.
+    host finds it, if there is one. words: the embedding files, likewise. notes: what people should know of the
+    training.
     """
 
     run: Run
@@ -88,6 +94,7 @@ class Outcome:
     report: str
     before: int | None = None
     published: Path | None = None
+    words: tuple[SavedEmbedding, ...] = ()
     notes: tuple[str, ...] = ()
 
     def lora(self) -> dict[str, Tensor]:
@@ -116,8 +123,13 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
         outcome.total_steps,
         outcome.step if outcome.before is None else outcome.before,
         time.monotonic() - started,
-        outcome.published or outcome.run.checkpoint(outcome.step).path,
-        (*unheard_sizes(dataset, graph.family), *outcome.notes),
+        outcome.published or (outcome.run.checkpoint(outcome.step).path if recipe.trains_lora else None),
+        (
+            *unheard_sizes(dataset, graph.family),
+            *outcome.notes,
+            *(f"Embedding file: {word.path.name} in {word.path.parent}" for word in outcome.words),
+            *_pasted(recipe, outcome.words),
+        ),
     )
     run = replace(outcome.run, samples=recipe.samples)
     return replace(outcome, run=run, report=f"{outcome.report}\n{report}")
@@ -132,7 +144,7 @@ def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: R
     finished = _finished(found, total) if found else None
     if found and finished:
         if finished.step == total:  # also when a kill came between the last step and this
-            return replace(finished, published=RunWriter(found).publish(total, request.loras_folder))
+            return _published(finished, request)
         return finished
     if request.mode == "reuse only":
         return _reuse(found, total)
@@ -143,7 +155,8 @@ def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: R
         session = _Session(graph, dataset, recipe, request, events, writer, identities, total)
         session.run()
     done = _hand_over(writer.run, total)
-    return replace(done, before=session.before, published=session.published, notes=session.notes)
+    done = replace(done, before=session.before, notes=session.notes)
+    return _published(done, request) if done.step == total else done
 
 
 def total_steps(dataset: Dataset, recipe: Recipe) -> int:
@@ -177,7 +190,6 @@ class _Session:
         self._total = total
         self._seconds = list[float]()
         self.before = 0
-        self.published: Path | None = None
         self.notes: tuple[str, ...] = ()
         self._text: TextSide | None = None
 
@@ -236,8 +248,6 @@ class _Session:
         with self._saved_on_the_way_out(training):
             training.run(until, lambda record: self._after_step(training, record))
             self._save(training)
-        if training.step == self._total:
-            self.published = self._writer.publish(self._total, self._request.loras_folder)
 
     def _resume(self, training: Training) -> int:
         state = self._writer.load_state()
@@ -379,6 +389,24 @@ def _item_chains(dataset: Dataset) -> dict[str, Any]:
     if list(different) == [()]:
         return {}
     return {"chains": [[step.describe() for step in chain] for chain in different], "chain_of_item": numbers}
+
+
+def _published(done: Outcome, request: Request) -> Outcome:
+    """Return the outcome of a finished training with its LoRA and words where the host finds them."""
+    words: tuple[SavedEmbedding, ...] = ()
+    if request.embeddings_folder is not None and done.run.words(done.step):
+        words = save_embeddings(done.run, done.step, request.embeddings_folder, is_taken=request.is_taken)
+    return replace(done, published=RunWriter(done.run).publish(done.step, request.loras_folder), words=words)
+
+
+def _pasted(recipe: Recipe, words: tuple[SavedEmbedding, ...]) -> list[str]:
+    """Return what to write in a prompt for each word: after Apply Checkpoint and in sweeps, and with the file alone."""
+    files = {word.token: word.prompt_text for word in words}
+    return [
+        f"Prompt: {word.token} behind Apply Checkpoint and in Sweep"
+        + (f", {files[word.token]} in any other graph" if word.token in files else "")
+        for word in recipe.embeddings
+    ]
 
 
 def _finished(run: Run, total: int) -> Outcome | None:

@@ -67,7 +67,7 @@ class EmbeddingSettings:
     init_file: str = ""
     init_hash: str = ""
     encoders: str = ALL_ENCODERS
-    learning_rate: float = 5e-3
+    learning_rate: float = 5e-4
     lr_schedule: LearningRateSchedule = "constant"
     warmup_steps: int = 0
     weight_decay: float = 0.0
