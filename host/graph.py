@@ -2,16 +2,14 @@
 
 from contextlib import AbstractContextManager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from ..training.conditioning import TextConditioning
-from ..training.embedding_file import read_embedding
+from ..training.conditioning import PromptEncoder, TextConditioning
 from ..training.recipe import SampleSettings
-from ..training.text_side import TextSide
-from ..training.words import Vectors
 from .embeddings import embedding_path
 from .encoding import clip_skip, encode_image, encode_text, free_encoders
 from .families import family_of
@@ -20,7 +18,7 @@ from .images import to_image
 from .models import TrainingModel, private_model
 from .progress import Interrupted
 from .rendering import encode_prompt, render, require_parts
-from .text_model import TrainingText, encoder_widths, private_text
+from .text_model import TrainingText, private_text
 
 
 class GraphEncoders:
@@ -48,7 +46,7 @@ class TrainingPreviews:
     Its prompts are encoded once, before training, or at each preview when the text side is trained.
     """
 
-    def __init__(self, model: TrainingModel, clip: Any, vae: Any, settings: SampleSettings, text: TextSide | None):
+    def __init__(self, model: TrainingModel, clip: Any, vae: Any, settings: SampleSettings, text: PromptEncoder | None):
         self._model, self._vae, self._text = model, vae, text
         self._wanted = settings.prompts if settings.every else ()
         texts = () if text or not self._wanted else (*self._wanted, settings.negative)
@@ -139,19 +137,10 @@ class ComfyGraph:
         """Return a context with a private, trainable copy of the CLIP that trains beside `model`."""
         return private_text(self._clip, (model.patcher,))
 
-    def embedding(self, name: str, token: str) -> Vectors:
-        """Return the vectors of `token` in an embedding file by ComfyUI's name of it; of a file with one word, that.
+    def embedding_file(self, name: str) -> Path:
+        """Return where an embedding file is, by ComfyUI's name of it. Raises ValueError when there is none."""
+        return embedding_path(name)
 
-        Raises ValueError for a file that cannot be read, does not fit the CLIP or holds other words.
-        """
-        words = read_embedding(embedding_path(name), encoder_widths(self._clip)).words
-        if token not in words and len(words) > 1:
-            raise ValueError(
-                f"init_file: got {name} with the words {sorted(words)}, allowed a file with {token!r} or one word, "
-                "choose another file or name the token like one of them"
-            )
-        return words[token] if token in words else next(iter(words.values()))
-
-    def previewer(self, model: Any, settings: SampleSettings, text: TextSide | None) -> TrainingPreviews:
+    def previewer(self, model: Any, settings: SampleSettings, text: PromptEncoder | None) -> TrainingPreviews:
         """Return what draws the recipe's samples with `model`, the private copy, and `text`, what is trained of it."""
         return TrainingPreviews(model, self._clip, self._vae, settings, text)

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 }
 # What `host` may know of the others: plain types, the seeds, and how a file appears whole.
 PLAIN = {"dataset.dataset", "dataset.sample", "dataset.seeds", "training.conditioning", "training.recipe"}
-PLAIN |= {"dataset.words", "training.atomic"}
+PLAIN |= {"dataset.trigger_facts", "dataset.words", "training.atomic", "training.words"}
 # The one file of `sampling` that knows the host: it renders a cell. The runner takes anything with its methods.
 RENDERER = "sampling/lora_renderer.py"
 COMFYUI = {"comfy", "comfy_api", "comfy_api_nodes", "comfy_execution", "comfy_extras", "comfyui_version", "execution"}

@@ -1,7 +1,7 @@
 """What a network is told besides the noisy latent: plain values, shared with the host."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -15,6 +15,13 @@ class TextConditioning:
 
     cross_attn: Tensor
     extras: dict[str, Any]
+
+
+class PromptEncoder(Protocol):
+    """Encodes prompts as a training's text side is now."""
+
+    def load(self) -> None: ...
+    def encode_prompt(self, prompt: str) -> TextConditioning: ...
 
 
 @dataclass(frozen=True)

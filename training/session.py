@@ -16,6 +16,8 @@ from ..dataset.dataset import Dataset
 from ..dataset.sample import Step
 from .adapters import LoraAdapters
 from .batches import BatchOrder
+from .conditioning import PromptEncoder
+from .embedding_start import vectors_of
 from .encode import EncodedDataset, encode_dataset
 from .key import NUMERICS_VERSION, run_key
 from .loop import NotFinite, StepRecord, Training
@@ -30,7 +32,7 @@ from .run_report import training_report
 from .store import DiskStore, RamStore, Store
 from .text_side import TextSide
 from .unheard import unheard_encoded, unheard_sizes
-from .words import Vectors, bundled, split_bundle
+from .words import bundled, split_bundle
 
 # metadata standards' words for our own
 _PREDICTION_WORDS = {"epsilon": "epsilon", "v_prediction": "v", "flow": "flow"}
@@ -51,8 +53,8 @@ class Graph(Protocol):
     def encoders(self, prompt_syntax: bool) -> Encoders: ...
     def trainable(self, precision: str) -> AbstractContextManager[TrainableModel]: ...
     def trainable_text(self, model: Any) -> AbstractContextManager[TrainableText]: ...
-    def embedding(self, name: str, token: str) -> Vectors: ...
-    def previewer(self, model: Any, settings: SampleSettings, text: TextSide | None) -> Previewer: ...
+    def embedding_file(self, name: str) -> Path: ...
+    def previewer(self, model: Any, settings: SampleSettings, text: PromptEncoder | None) -> Previewer: ...
 
 
 @dataclass(frozen=True)
@@ -235,10 +237,13 @@ class _Session:
 
     def _text_side(self, text: TrainableText) -> TextSide:
         captions = [self._dataset.caption(index) for index in range(len(self._dataset))]
-        words = [word for word in self._recipe.embeddings if word.init == "file"]
-        return TextSide(
-            text, self._recipe, captions, {w.token: self._graph.embedding(w.init_file, w.token) for w in words}
-        )
+        widths = {encoder: text.table(encoder).shape[1] for encoder in text.encoders}
+        starts = {
+            word.token: vectors_of(self._graph.embedding_file(word.init_file), word.token, widths)
+            for word in self._recipe.embeddings
+            if word.init == "file"
+        }
+        return TextSide(text, self._recipe, captions, starts)
 
     def _train(self, model: TrainableModel, training: Training) -> None:
         done = self.before = self._resume(training)
