@@ -8,12 +8,15 @@ from ..glitch.loras.bending import bend_lora
 from ..glitch.loras.description import describe_lora
 from ..glitch.registry import all_operations
 from ..host.choices import require_choice
-from ..host.folders import loras_folder
+from ..host.embeddings import is_named_elsewhere
+from ..host.folders import embeddings_folder, loras_folder
 from ..host.lora_files import lora_files, lora_path
 from ..host.progress import check_interrupt
 from ..training.lora_file import load_safetensors
-from ..training.publish import DTYPE_CHOICES, save_lora
+from ..training.publish import DTYPE_CHOICES, WORD_CHOICES, save_lora
+from ..training.publish_words import WORD_DTYPES, save_embeddings
 from ..training.run import LAST, Run
+from ..training.words import prompt_text, split_bundle
 from .inputs import operation_input, seed_input, severity_input
 from .sockets import RunSocket
 
@@ -57,6 +60,15 @@ class GlitchSaveLora(io.ComfyNode):
                     advanced=True,
                     tooltip="Number format of the file; keep leaves the checkpoint's bytes as they are.",
                 ),
+                io.Combo.Input(
+                    "embeddings",
+                    options=list(WORD_CHOICES),
+                    default=WORD_CHOICES[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip="Words that were trained with the LoRA: bundle puts them into the file too, for OneTrainer "
+                    "and A1111. ComfyUI reads them from files of their own: Save Embedding.",
+                ),
             ],
             outputs=[
                 io.AnyType.Output(
@@ -71,11 +83,68 @@ class GlitchSaveLora(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, run: Run, step: int, name: str, dtype: str = DTYPE_CHOICES[0]) -> io.NodeOutput:
+    def execute(
+        cls, run: Run, step: int, name: str, dtype: str = DTYPE_CHOICES[0], embeddings: str = WORD_CHOICES[0]
+    ) -> io.NodeOutput:
         """Save the file; returns its name, path, trigger word and a report."""
-        saved = save_lora(run, step, loras_folder(), name, dtype)
+        saved = save_lora(run, step, loras_folder(), name, dtype, embeddings)
         report = saved.report()
         return io.NodeOutput(saved.name, str(saved.path), saved.trigger, report, ui={"text": [report]})
+
+
+class GlitchSaveEmbedding(io.ComfyNode):
+    """Saves the words of a checkpoint where prompts find them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GlitchSaveEmbedding",
+            display_name="Save Embedding (Glitch)",
+            category=CATEGORY,
+            description="Saves the words that a run trained (textual inversion) as embedding files in "
+            "output/embeddings, where embedding:name in a prompt finds them. Never overwrites another file.",
+            search_aliases=["textual inversion", "export embedding", "pivotal tuning", "publish embedding", "new word"],
+            is_output_node=True,
+            inputs=[
+                RunSocket.Input("run", tooltip="The training run."),
+                io.Int.Input(
+                    "step", default=LAST, min=LAST, max=10_000_000, tooltip="The checkpoint's step; -1 is the last."
+                ),
+                io.String.Input("token", default="", tooltip="Which of the run's words to save; empty: all of them."),
+                io.String.Input(
+                    "name",
+                    default="",
+                    placeholder="empty: the word",
+                    tooltip="File name, which is the name in the prompt. Other characters than letters, digits, _, - "
+                    "and dots become -. A name that another embedding has gets a counter.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(WORD_DTYPES),
+                    default=WORD_DTYPES[0],
+                    advanced=True,
+                    tooltip="Number format of the file; fp32 keeps the vectors as they were trained.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "prompt_text",
+                    display_name="prompt_text",
+                    is_output_list=True,
+                    tooltip="What to write in a prompt, one text for each file: embedding: and its name.",
+                ),
+                io.String.Output("path", display_name="path", is_output_list=True, tooltip="Each file's full path."),
+                io.String.Output("report", display_name="report", tooltip="What was saved and how to use it."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, run: Run, step: int, token: str, name: str, dtype: str = WORD_DTYPES[0]) -> io.NodeOutput:
+        """Save the files; returns their prompt texts, their paths and a report."""
+        saved = save_embeddings(run, step, embeddings_folder(), token, name, dtype, is_named_elsewhere)
+        report = "\n".join(word.report() for word in saved)
+        texts, paths = [word.prompt_text for word in saved], [str(word.path) for word in saved]
+        return io.NodeOutput(texts, paths, report, ui={"text": [report]})
 
 
 class GlitchLoadLora(io.ComfyNode):
@@ -117,7 +186,10 @@ class GlitchLoadLora(io.ComfyNode):
         else:
             path, trigger = chosen["run"].checkpoint(chosen["step"]).path, chosen["run"].trigger
         tensors, metadata = load_safetensors(path)
+        tensors, words = split_bundle(tensors)
         report = f"{path.name}\n{describe_lora(tensors)}"
+        if words:
+            report += f"\nIt carries {', '.join(map(prompt_text, words))}, which no LORA_MODEL holds: left out."
         return io.NodeOutput(tensors, metadata.get("glitch_lora.trigger") or trigger, report)
 
 
@@ -190,4 +262,4 @@ class GlitchBendLora(io.ComfyNode):
         return io.NodeOutput(bent.tensors, bent.report)
 
 
-NODES: list[type[io.ComfyNode]] = [GlitchSaveLora, GlitchLoadLora, GlitchBendLora]
+NODES: list[type[io.ComfyNode]] = [GlitchSaveLora, GlitchSaveEmbedding, GlitchLoadLora, GlitchBendLora]

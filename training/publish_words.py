@@ -66,11 +66,17 @@ def save_embeddings(
     for word, vectors in chosen.items():
         told = embedding_metadata(word, checkpoint.step, metadata)
         content = safetensors_bytes(embedding_tensors(vectors, DTYPES[dtype]), told)
-        stem = embedding_file_name("-".join(filter(None, [name.strip(), word if len(chosen) > 1 else ""])) or word)
-        path = write_beside(folder, stem, ".safetensors", content, is_taken)
+        path = write_beside(folder, _stem(name, word, len(chosen) > 1), ".safetensors", content, is_taken)
         count = max(len(part) for part in vectors.values())
         saved.append(SavedEmbedding(path, word, checkpoint.step, count, tuple(vectors)))
     return tuple(saved)
+
+
+def _stem(name: str, word: str, one_of_several: bool) -> str:
+    if not name.strip():
+        return embedding_file_name(word)
+    own = embedding_file_name(name)
+    return embedding_file_name(f"{own}-{word}") if one_of_several else own
 
 
 def _chosen(run: Run, words: Mapping[str, Vectors], token: str) -> dict[str, Vectors]:
