@@ -1,8 +1,9 @@
-"""Per-instance corrections of a private network: out-of-place residuals and gradient checkpointing.
+"""Per-instance corrections of a private network: out-of-place residuals, arguments, gradient checkpointing.
 
-Both replace `forward` on the instances of one private copy and are taken off again; no class is touched.
+All replace `forward` on the instances of one private copy and are taken off again; no class is touched.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,13 @@ def out_of_place(blocks: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
+def given(blocks: Iterable[nn.Module], **arguments: Any) -> Iterator[None]:
+    """Let these blocks' forwards take `arguments`, whatever they are called with, until the context ends."""
+    with _replaced_forwards(blocks, lambda forward: _with_arguments(forward, arguments)):
+        yield
+
+
+@contextmanager
 def checkpointed(blocks: Iterable[nn.Module]) -> Iterator[None]:
     """Recompute each of these blocks in the backward pass until the context ends.
 
@@ -71,6 +79,17 @@ def _under_out_of_place(forward: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
         with OutOfPlace():
             return forward(*args, **kwargs)
+
+    return run
+
+
+def _with_arguments(forward: Any, arguments: dict[str, Any]) -> Any:
+    signature = inspect.signature(forward)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments.update(arguments)
+        return forward(*bound.args, **bound.kwargs)
 
     return run
 

@@ -11,12 +11,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..training.conditioning import TextConditioning
 from ..training.words import Vectors
-from .blocks import checkpointed, out_of_place
+from .blocks import checkpointed, given, out_of_place
 from .lora_keys import text_lora_names
 from .private_copy import bake_patches, in_training, load, own_weights, private_patcher, release, strip_hooks
 from .words import literal_tokenizer, prompt_tokenizer
@@ -25,6 +26,7 @@ from .words import literal_tokenizer, prompt_tokenizer
 _ATTENTION = {"clip_l": r"\.self_attn\.(q|k|v|out)_proj$", "clip_g": r"\.self_attn\.(q|k|v|out)_proj$"}
 _FEED_FORWARD = {"clip_l": r"\.mlp\.fc[12]$", "clip_g": r"\.mlp\.fc[12]$"}
 _IN_PLACE = frozenset({"CLIPLayer"})
+_ATTENDING = frozenset({"CLIPAttention"})
 _CHECKPOINTED = frozenset({"CLIPLayer"})
 
 
@@ -109,6 +111,8 @@ class TrainingText:
         """Hold the encoders ready for forward and backward passes; everything is as before afterwards."""
         with ExitStack() as stack:
             stack.enter_context(out_of_place(self._blocks(_IN_PLACE)))
+            # ComfyUI's other attention adds the mask in place, which is lost under `out_of_place`.
+            stack.enter_context(given(self._blocks(_ATTENDING), optimized_attention=attention_pytorch))
             if gradient_checkpointing:
                 stack.enter_context(checkpointed(self._blocks(_CHECKPOINTED)))
             stack.enter_context(in_training())
