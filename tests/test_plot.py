@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from glitch_lora.training.plot import COLOURS, PlotSettings, moving_average, plot_metrics
+from glitch_lora.training.plot_parts import rates_need_a_logarithm, split_parts, turning_points
 from glitch_lora.training.ticks import scale_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,3 +145,51 @@ def test_any_numbers_can_be_drawn(
         assert "without a recorded step" in str(error)  # noqa: PT017
         return
     assert image.size == (300, 200)
+
+
+def parts(steps: int, pivot: int, start: int = 0) -> list[dict[str, Any]]:
+    """Return a run's lines: a LoRA from update `start` + 1 on, and a word that is frozen after `pivot`."""
+    lines = []
+    for step in range(1, steps + 1):
+        told = {"embedding.prtkl": {"learning_rate": 2e-2, "grad_norm": 0.1}} if step <= pivot else {}
+        told |= {"network": {"learning_rate": 1e-4, "grad_norm": 0.5}} if step > start else {}
+        lines.append({"step": step, "loss": 1.0, "learning_rate": 1e-4, "grad_norm": 0.6, "parts": told})
+    return lines
+
+
+def test_a_word_has_a_curve_of_its_own_up_to_the_pivot() -> None:
+    """The run's own colour is its loss and its LoRA; the second colour ends where the word does, at half the width."""
+    image = plot_metrics([("diary", parts(40, 20))], PlotSettings(smoothing=0.0))
+    word, lora = (ink(image, colour)[120:] for colour in COLOURS[:2][::-1])
+    reach = [np.flatnonzero(curve.any(axis=0)) for curve in (word, lora)]
+    assert reach[0].max() < 0.6 * image.width < 0.9 * image.width < reach[1].max()
+    assert not ink(plot_metrics([("plain", metrics([1.0, 2.0]))]), COLOURS[1]).any()
+
+
+def test_the_word_learns_above_the_lora_on_the_axis_of_rates() -> None:
+    """200 times the rate: on a linear axis the LoRA's would lie on the bottom line; here neither touches an edge."""
+    assert rates_need_a_logarithm([("diary", parts(8, 4))])
+    assert not rates_need_a_logarithm([("plain", metrics([1.0, 2.0]))])
+    curves = dict(split_parts("diary", parts(8, 4)))
+    assert list(curves) == ["diary, LoRA", "word prtkl"]
+    assert [line["learning_rate"] for line in curves["diary, LoRA"]] == [1e-4] * 8
+    assert [line["grad_norm"] for line in curves["diary, LoRA"]] == [0.5] * 8
+    assert [(line["step"], line["learning_rate"]) for line in curves["word prtkl"]] == [(s, 2e-2) for s in range(1, 5)]
+    assert "loss" not in curves["word prtkl"][0]
+
+
+def test_turning_points_are_told_only_where_the_training_goes_on() -> None:
+    assert turning_points(parts(8, 4)) == {4: "word prtkl frozen"}
+    assert turning_points(parts(8, 8)) == {}
+    assert turning_points(parts(8, 6, start=2)) == {3: "LoRA joins", 6: "word prtkl frozen"}
+    assert turning_points(parts(8, 4)[:3]) == {}, "a run before its pivot"
+    assert turning_points(metrics([1.0, 2.0])) == turning_points([]) == {}
+
+
+def test_the_pivot_is_a_dashed_line_through_every_panel() -> None:
+    pictures = [plot_metrics([("diary", parts(40, pivot))], PlotSettings(smoothing=0.0)) for pivot in (20, 40)]
+    with_line, without = (np.asarray(picture, dtype=int)[150:] for picture in pictures)
+    columns = (np.abs(with_line - without).max(axis=-1) > 40).sum(axis=0)
+    places = np.flatnonzero(columns > 150)
+    assert len(places) and np.ptp(places) < 4, "one thin line"
+    assert abs(places[0] - 625) < 60, "step 20 of 40 is in the middle of the axes"

@@ -1,15 +1,17 @@
 """Curves of one or more runs as a picture: loss, learning rate and gradient norm over the steps.
 
-Raw values are thin and pale, their exponential moving average is bold; several runs share the axes. Drawn with
-Pillow at twice the size and scaled down, so that lines are smooth without another library.
+Raw values are thin and pale, their exponential moving average is bold; several runs share the axes. Parts of a run
+that learn at rates of their own have curves of their own, and a dashed line where one of them stops or joins. Drawn
+with Pillow at twice the size and scaled down, so that lines are smooth without another library.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from .plot_parts import rates_need_a_logarithm, split_parts, turning_points
 from .ticks import Scale, scale_for
 
 # Okabe and Ito's palette (2008), told apart by people with any colour vision; yellow is too pale on white.
@@ -17,6 +19,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 INK, GRID, PAPER, FADED = "#222222", "#dddddd", "#ffffff", "#777777"
 OVERSAMPLING = 2
 LARGEST = 1e100
+SMALLEST_RATE = 1e-4  # of the highest: smaller rates lie on the bottom of a logarithmic axis
 
 TypeFace = Callable[[str, int], Any]
 """(text, size in pixels) -> a Pillow font that has the letters of the text."""
@@ -28,6 +31,7 @@ class PlotSettings:
 
     log_x, log_y: logarithmic axes; y is the loss's and the gradient norm's axis. loss_max: upper end of the loss axis,
     so that two plots compare; 0 finds it. x_title: what the lines' "step" is; whole_x: it is a whole number.
+    log_rate: logarithmic axis of the learning rate. marks: (step, text) of dashed lines across the panels.
     """
 
     width: int = 1200
@@ -38,6 +42,8 @@ class PlotSettings:
     loss_max: float = 0.0
     x_title: str = "step"
     whole_x: bool = True
+    log_rate: bool = False
+    marks: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,11 @@ def plot_metrics(
 
     Quantities that no run recorded get no panel. Raises ValueError when there is nothing to draw at all.
     """
-    names = [_legend_text(name, lines) for name, lines in runs]
-    return plot_panels(runs, names, PANELS, settings, typeface)
+    parts = [(name, part) for name, lines in runs for part in split_parts(_legend_text(name, lines), lines)]
+    curves = [(name, lines) for name, (_, lines) in parts]
+    marks = tuple(mark for _, lines in runs for mark in turning_points(lines).items())
+    settings = replace(settings, marks=marks, log_rate=rates_need_a_logarithm(runs))
+    return plot_panels(curves, [text for _, (text, _) in parts], PANELS, settings, typeface)
 
 
 def plot_panels(
@@ -128,7 +137,7 @@ def _points(lines: Sequence[dict[str, Any]], key: str, settings: PlotSettings) -
 
 
 def _log(key: str, settings: PlotSettings) -> bool:
-    return settings.log_y and key != "learning_rate"
+    return settings.log_rate if key == "learning_rate" else settings.log_y
 
 
 def _rows(panels: Sequence[Panel], top: int, height: int, unit: int) -> Iterator[tuple[int, int]]:
@@ -157,10 +166,13 @@ class _Canvas:
         """Return the picture at its own size."""
         return self.image.resize((self.settings.width, self.settings.height), Image.Resampling.LANCZOS)
 
-    def text(self, place: tuple[float, float], text: str, anchor: str, fill: str = INK, size: int = 0) -> None:
-        """Write a line; anchor as Pillow's, e.g. "rm": right end, middle height."""
-        font = self.typeface(text, (size or self.unit) * OVERSAMPLING)
-        self.draw.text(self._scaled(place), text, font=font, anchor=anchor, fill=fill)
+    def text(self, place: tuple[float, float], text: str, anchor: str, fill: str = INK, halo: bool = False) -> None:
+        """Write a line; anchor as Pillow's, e.g. "rm": right end, middle height. halo: white around each letter."""
+        font = self.typeface(text, self.unit * OVERSAMPLING)
+        around = 4 * OVERSAMPLING if halo else 0
+        self.draw.text(
+            self._scaled(place), text, font=font, anchor=anchor, fill=fill, stroke_width=around, stroke_fill=PAPER
+        )
 
     def line(self, points: Sequence[tuple[float, float]], fill: str, width: float) -> None:
         """Draw a polyline; a single point becomes a dot."""
@@ -189,8 +201,12 @@ class _Canvas:
         x = scale_for(steps, self.settings.log_x, self.left, self.right, whole=self.settings.whole_x)
         values = [point[1] for run in points for point in run]
         fixed = self.settings.loss_max if panel.key == "loss" else 0.0
-        y = scale_for(values, _log(panel.key, self.settings), lower, upper, highest=fixed)
+        logarithmic = _log(panel.key, self.settings)
+        if logarithmic and not panel.smoothed:  # a schedule down to zero would take the whole axis
+            values = [value for value in values if value > max(values) * SMALLEST_RATE]
+        y = scale_for(values, logarithmic, lower, upper, highest=fixed)
         self._axes(panel, x, y, upper, lower)
+        self._marks(x, upper, lower)
         curves = [(COLOURS[number % len(COLOURS)], run) for number, run in enumerate(points) if run]
         averaged = panel.smoothed and self.settings.smoothing > 0
         for colour, run in curves:
@@ -199,6 +215,8 @@ class _Canvas:
             averages = moving_average([value for _, value in run], self.settings.smoothing)
             steps = [step for step, _ in run]
             self._curve(list(zip(steps, averages, strict=True)), colour, 2.5, x, y)
+        if panel.key == PANELS[0].key:
+            self._explain_marks(x, upper)
         self._frame(upper, lower)
 
     def _axes(self, panel: Panel, x: Scale, y: Scale, upper: int, lower: int) -> None:
@@ -215,6 +233,21 @@ class _Canvas:
             across = x.place(value)
             self.line([(across, upper), (across, lower)], GRID, 1)
             self.text((across, lower + self.unit * 0.4), label, "mt")
+
+    def _marks(self, x: Scale, upper: int, lower: int) -> None:
+        dash = self.unit * 0.4
+        for step, _ in self.settings.marks:
+            for top in range(upper, lower, round(dash * 2)):
+                self.line([(x.place(step), top), (x.place(step), min(top + dash, lower))], FADED, 1)
+
+    def _explain_marks(self, x: Scale, upper: int) -> None:
+        """Write what the dashed lines are beside them, each a line of text lower than the one before."""
+        gap = self.unit * 0.5
+        for number, (step, text) in enumerate(sorted(self.settings.marks)):
+            height, across = upper + self.unit * (1.0 + 1.4 * (number % 4)), x.place(step)
+            leftwards = across > (self.left + self.right) / 2
+            place = (across - gap if leftwards else across + gap, height)
+            self.text(place, text, "rm" if leftwards else "lm", halo=True)
 
     def _curve(self, points: Sequence[tuple[float, float]], colour: str, width: float, x: Scale, y: Scale) -> None:
         self.line([(x.place(step), y.place(value)) for step, value in points], colour, width)

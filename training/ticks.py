@@ -31,7 +31,7 @@ class Scale:
         values = _log_ticks(self.low, self.high) if self.logarithmic else _linear_ticks(self.low, self.high)
         if self.whole:
             values = [value for value in values if value == round(value)]
-        return [(value, _label(value, values)) for value in values]
+        return [(value, f"{value:g}" if self.logarithmic else _label(value, values)) for value in values]
 
     def _axis(self, value: float) -> float:
         return math.log10(value) if self.logarithmic else value
