@@ -33,14 +33,18 @@ def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = (
 def _describe_cut(word: str, tokenizer: str, tokens: tuple[tuple[int, str], ...]) -> list[str]:
     pieces = " ".join(f"{text}={number}" for number, text in tokens)
     lines = [f"Tokens ({tokenizer}): {len(tokens)}: {pieces}"]
-    words = re.findall(r"\w+", word)
-    # Tokenizers cut between words, so as many pieces as words leave each word whole; commas are pieces of their own.
-    pieces_of_words = [text for _, text in tokens if re.search(r"\w", text.removesuffix("</w>"))]
     if len(tokens) == 1:
         lines.append(f"Warning: {word!r} is a real word for tokenizer {tokenizer}: the model already knows a meaning.")
-    elif words and len(pieces_of_words) == len(words):
+    elif is_of_real_words(word, [text for _, text in tokens]):
         lines.append(
             f"Warning: {word!r} is made only of real words for tokenizer {tokenizer}: "
             "the model already knows a meaning."
         )
     return lines
+
+
+def is_of_real_words(word: str, pieces: Iterable[str]) -> bool:
+    """Say whether a tokenizer that cuts `word` into the texts `pieces` knows each of its words as a whole."""
+    words = re.findall(r"\w+", word)
+    # Tokenizers cut between words, so as many pieces as words leave each word whole; commas are pieces of their own.
+    return bool(words) and sum(bool(re.search(r"\w", text.removesuffix("</w>"))) for text in pieces) == len(words)

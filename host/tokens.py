@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 Token = tuple[int, str]
 
 
@@ -14,12 +16,20 @@ class Cut(NamedTuple):
 
 def cut_word(clip: Any, word: str) -> list[Cut]:
     """Return the pieces of `word` for each tokenizer of a CLIP, without start, end and padding."""
+    return [Cut(name, _named(clip, name, pieces)) for name, pieces in word_pieces(clip, word).items()]
+
+
+def word_pieces(clip: Any, word: str) -> dict[str, list[int | Tensor]]:
+    """Return what `word` is cut into, by tokenizer name: ids, and the vectors of embeddings that it names."""
     batches = clip.tokenize(word, return_word_ids=True, disable_weights=True)
-    return [Cut(name, _pieces(clip.tokenizer, name, rows)) for name, rows in batches.items()]
+    return {name: [entry[0] for row in rows for entry in row if entry[2] > 0] for name, rows in batches.items()}
 
 
-def _pieces(tokenizer: Any, name: str, rows: list) -> tuple[Token, ...]:
-    inner = getattr(tokenizer, f"clip_{name}", None) or getattr(tokenizer, name, tokenizer)
-    texts = getattr(inner, "inv_vocab", {})
-    ids = [entry[0] for row in rows for entry in row if entry[2] > 0 and isinstance(entry[0], int)]
-    return tuple((number, str(texts.get(number, "?"))) for number in ids)
+def part_of(owner: Any, name: str) -> Any:
+    """Return the part of a CLIP's tokenizer or text model that belongs to tokenizer `name`, None if it has none."""
+    return getattr(owner, f"clip_{name}", None) or getattr(owner, name, None)
+
+
+def _named(clip: Any, name: str, pieces: list[int | Tensor]) -> tuple[Token, ...]:
+    texts = getattr(part_of(clip.tokenizer, name) or clip.tokenizer, "inv_vocab", {})
+    return tuple((piece, str(texts.get(piece, "?"))) for piece in pieces if isinstance(piece, int))

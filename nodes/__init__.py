@@ -33,6 +33,7 @@ class GlitchExtension(ComfyExtension):
             runs,
             sampling,
             training,
+            trigger,
             weights,
         )
 
@@ -43,6 +44,7 @@ class GlitchExtension(ComfyExtension):
             *corrupt_encoded.NODES,
             *captions.NODES,
             *training.NODES,
+            *trigger.NODES,
             *recipe_glitches.NODES,
             *recipe_text.NODES,
             *presets.NODES,

@@ -49,7 +49,7 @@ NODE_IDS = {
     *("GlitchCorruptLatent", "GlitchCorruptConditioning", "GlitchVaeLoss"),
     *("GlitchLoadLora", "GlitchBendLora", "GlitchTransplantLora", "GlitchBlendLoras", "GlitchBendModel"),
     *("GlitchSelectItems", "GlitchMergeDatasets", "GlitchSaveDataset", "GlitchAuditDataset"),
-    *("GlitchMeasureImages", "GlitchScoreSweep"),
+    *("GlitchMeasureImages", "GlitchScoreSweep", "GlitchInspectTrigger"),
 }
 
 
