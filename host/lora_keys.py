@@ -30,13 +30,15 @@ def lora_names(model: Any) -> dict[str, str]:
     return {path: "lora_unet_" + renamed.get(path, path).replace(".", "_") for path in paths}
 
 
-_TEXT_PREFIXES = {("clip_l",): ("lora_te_",), ("clip_l", "clip_g"): ("lora_te1_", "lora_te2_")}
+_TEXT_KEYS = ("lora_te", "text_encoder")
+# The text encoders of a model, by ComfyUI's names -> what the keys of each begin with.
+TEXT_PREFIXES = {("clip_l",): ("lora_te_",), ("clip_l", "clip_g"): ("lora_te1_", "lora_te2_")}
 
 
 def text_lora_names(encoders: torch.nn.Module) -> dict[str, str]:
     """Return module path (inside a CLIP's `cond_stage_model`) -> prefix in a LoRA file, for every linear layer."""
     names = tuple(name for name, part in encoders.named_children() if hasattr(part, "transformer"))
-    prefixes = dict(zip(names, _TEXT_PREFIXES.get(names, ()), strict=False))
+    prefixes = dict(zip(names, TEXT_PREFIXES.get(names, ()), strict=False))
     return {
         path: prefixes[name] + path.removeprefix(f"{name}.transformer.").replace(".", "_")
         for name in prefixes
@@ -75,25 +77,41 @@ def apply_lora(
 
     unmatched = unmatched_keys(model, clip, tensors)
     if unmatched:
-        raise ValueError(_mismatch(model, tensors, unmatched))
+        raise ValueError(_mismatch(type(model.model.model_config).__name__ + " model", tensors, unmatched))
     return comfy.sd.load_lora_for_models(model, clip, tensors, strength_model, strength_clip)
+
+
+def apply_text_lora(clip: Any, tensors: dict[str, torch.Tensor], strength: float) -> Any:
+    """Return a CLIP clone with what a LoRA holds for text encoders, as Load LoRA leaves it; a LoRA without, the CLIP.
+
+    Raises ValueError as `apply_lora` does.
+    """
+    import comfy.sd
+
+    own = {key: tensor for key, tensor in tensors.items() if key.startswith(_TEXT_KEYS)}
+    if not own:
+        return clip
+    unmatched = unmatched_keys(None, clip, own)
+    if unmatched:
+        raise ValueError(_mismatch(type(clip.cond_stage_model).__name__, own, unmatched))
+    return comfy.sd.load_lora_for_models(None, clip, own, 0.0, strength)[1]
 
 
 def unmatched_keys(model: Any, clip: Any, tensors: dict[str, torch.Tensor]) -> list[str]:
     """Return the file's keys that ComfyUI's loader would leave out on this MODEL and CLIP (None: not connected).
 
-    Without a CLIP its keys (`lora_te...`, `text_encoders...`) are not missed.
+    Without a CLIP its keys (`lora_te...`, `text_encoders...`) are not missed, without a MODEL the others.
     """
     import comfy.lora
     import comfy.lora_convert
 
-    key_map: dict[str, Any] = comfy.lora.model_lora_keys_unet(model.model, {})
+    key_map: dict[str, Any] = comfy.lora.model_lora_keys_unet(model.model, {}) if model is not None else {}
     if clip is not None:
         key_map = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, key_map)
     prefixes = {f"{prefix}." for prefix in key_map}
     converted = comfy.lora_convert.convert_lora(dict(tensors))
     missed = [key for key in converted if not _is_known(key, prefixes)]
-    return [key for key in missed if clip is not None or not key.startswith(("lora_te", "text_encoder"))]
+    return [key for key in missed if (clip if key.startswith(_TEXT_KEYS) else model) is not None]
 
 
 def _is_known(key: str, prefixes: set[str]) -> bool:
@@ -101,10 +119,10 @@ def _is_known(key: str, prefixes: set[str]) -> bool:
     return any(".".join(parts[:n]) + "." in prefixes for n in range(1, len(parts)))
 
 
-def _mismatch(model: Any, tensors: dict[str, torch.Tensor], unmatched: list[str]) -> str:
+def _mismatch(kind: str, tensors: dict[str, torch.Tensor], unmatched: list[str]) -> str:
     found = len(tensors) - len(unmatched)
     how_many = f"{found} of {len(tensors)}" if found else f"none of the {len(tensors)}"
     return (
-        f"LoRA: got a file of which {how_many} keys exist in this {type(model.model.model_config).__name__} model "
+        f"LoRA: got a file of which {how_many} keys exist in this {kind} "
         f"(for example {unmatched[0]} does not), allowed a LoRA of the same family, connect the model it was trained on"
     )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..training.conditioning import TextConditioning
 from ..training.words import Vectors
 from .blocks import checkpointed, given, out_of_place
-from .lora_keys import text_lora_names
+from .lora_keys import TEXT_PREFIXES, text_lora_names
 from .private_copy import bake_patches, in_training, load, own_weights, private_patcher, release, strip_hooks
 from .words import literal_tokenizer, prompt_tokenizer
 
@@ -136,13 +136,13 @@ def encoder_widths(clip: Any) -> dict[str, int]:
 
 
 def require_trainable_text(clip: Any) -> None:
-    """Raise ValueError for a CLIP with an encoder whose gradients are not proved."""
-    names = list(encoder_widths(clip))
-    unproved = [name for name in names if name not in _ATTENTION]
-    if unproved or not names:
+    """Raise ValueError for a CLIP with encoders whose gradients are not proved or that no LoRA file names together."""
+    names = tuple(encoder_widths(clip))
+    if names not in TEXT_PREFIXES or not set(names) <= set(_ATTENTION):
+        allowed = " or ".join(" with ".join(known) for known in TEXT_PREFIXES)
         raise ValueError(
-            f"clip: got a {type(clip.cond_stage_model).__name__} with the encoders {names}, allowed for training words "
-            f"or text encoders are {list(_ATTENTION)}, take these settings off the recipe or use an SD1.5 or SDXL model"
+            f"clip: got a {type(clip.cond_stage_model).__name__} with the encoders {list(names)}, allowed for training "
+            f"words or text encoders are {allowed}, take these settings off the recipe or use an SD1.5 or SDXL model"
         )
 
 
