@@ -5,6 +5,7 @@ Oracles: ComfyUI's own `load_embed` on the same file where it reads it; the tens
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -318,13 +319,19 @@ def test_a_program_in_a_pickle_is_not_run(tmp_path: Path, modern: bool) -> None:
     assert not Program.place.exists()
 
 
-def test_too_large_files_are_refused_unread(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
-    with open(path, "wb") as file:
-        file.truncate(LARGEST_BYTES + 1)
-    assert "bytes of tensors" in refusal(path)
-    save_file({f"layer{n}.weight": torch.zeros(1) for n in range(3)} | {"big": torch.zeros(70_000_000)}, tmp_path / "b")
-    assert "bytes of tensors" in refusal(tmp_path / "b")
+def test_too_large_files_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file is small and unpacks to much; of a LoRA only the words count."""
+    assert 10**8 < LARGEST_BYTES < 10**9
+    monkeypatch.setattr("glitch_lora.training.embedding_source.LARGEST_BYTES", 20_000)
+    torch.save({"emb_params": torch.zeros(7, 768)}, tmp_path / "a.pt")
+    save_file({"emb_params": torch.zeros(7, 768)}, tmp_path / "b.safetensors")
+    with zipfile.ZipFile(tmp_path / "c.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("c/data.pkl", bytes(10**6))
+    assert (tmp_path / "c.pt").stat().st_size < 2_000
+    for name in ("a.pt", "b.safetensors", "c.pt"):
+        assert "bytes of tensors, allowed for embeddings up to 20,000" in refusal(tmp_path / name)
+    save_file({"big": torch.zeros(10**5), "bundle_emb.a.clip_l": L}, tmp_path / "d.safetensors")
+    assert_equal(read_embedding(tmp_path / "d.safetensors").words, {"a": {"clip_l": L}})
 
 
 @pytest.mark.parametrize(
