@@ -8,6 +8,7 @@ from .registry import Value
 from .step import Corruption, Damage, corruption
 
 Scale = Literal["linear", "log", "switch"]
+TextPart = Literal["text_encoder", "word"]
 
 # A careful training to compare with: what a preset's recipe values are at intensity 0.
 CONTROL: dict[str, Value] = {
@@ -91,6 +92,24 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class TextSide:
+    """What a preset trains of the text beside the LoRA: the text encoders, or a new word (pivotal tuning).
+
+    settings: as Recipe Text Encoder and Recipe Embedding name them, the others as those nodes have them at first.
+    A careful training has neither part: so it is at intensity 0, and at any intensity where there are no settings.
+    """
+
+    part: TextPart
+    settings: tuple[Setting, ...] = ()
+
+    def values(self, intensity: float) -> dict[str, Value] | None:
+        """Return the part's values at an intensity of 0 to 1, None for a part that is not trained."""
+        if not intensity or not self.settings:
+            return None
+        return {setting.name: setting.value(intensity) for setting in self.settings}
+
+
+@dataclass(frozen=True)
 class Bend:
     """One change to the trained weights, as by Bend LoRA; the dial is its severity.
 
@@ -109,10 +128,10 @@ class Preset:
     """A way to break a training, from careful to full.
 
     why: the practice it follows, in the words of those who tried it. pictures, captions: damage to the dataset, in this
-    order; to the sizes told of pictures and to encoded captions too. recipe: values for the training; samples: for the
-    pictures drawn with it. bends: of the trained weights, in this order; fit: how these are first fitted to another
-    model, "" for not at all. by_hand: what remains to do before the training; sampling, weights: and after it.
-    missing: what this version cannot do for it.
+    order; to the sizes told of pictures and to encoded captions too. recipe: values for the training; text: what is
+    trained of the text with it; samples: values for the pictures drawn with it. bends: of the trained weights, in this
+    order; fit: how these are first fitted to another model, "" for not at all. by_hand: what remains to do before the
+    training; sampling, weights: and after it. missing: what this version cannot do for it.
     """
 
     name: str
@@ -121,6 +140,7 @@ class Preset:
     pictures: tuple[Touch, ...] = ()
     captions: tuple[Touch, ...] = ()
     recipe: tuple[Setting, ...] = ()
+    text: tuple[TextSide, ...] = ()
     samples: tuple[Setting, ...] = ()
     bends: tuple[Bend, ...] = ()
     fit: str = ""

@@ -1,16 +1,22 @@
 """The presets: here those that begin with the training, with the weights or with sampling."""
 
-from .preset import CONTROL, Bend, Preset, Setting, Touch
+from .preset import CONTROL, Bend, Preset, Setting, TextSide, Touch
 from .preset_table_datasets import FROM_THE_DATASET
 from .registry import Value
 
-_PIVOTAL = "training the text encoder, new token embeddings (pivotal tuning)"
+
+def _text_encoders(learning_rate: float) -> TextSide:
+    names = ("learning_rate_clip_l", "learning_rate_clip_g")
+    return TextSide("text_encoder", tuple(Setting(name, learning_rate, "log", start=1e-6) for name in names))
+
+
 _FROM_THE_TRAINING = (
     Preset(
         "control",
         "Control",
         "A standard LoRA that reproduces the training data without inducing glitches, to compare all others with.",
         recipe=tuple(Setting(name, value, "switch") for name, value in CONTROL.items()),
+        text=(TextSide("text_encoder"), TextSide("word")),
         by_hand="crop pictures to 832 x 1216 and 1216 x 832.",
         sampling="Euler or DPM++ 2M, 20 steps, CFG 7, a negative prompt.",
     ),
@@ -30,9 +36,9 @@ _FROM_THE_TRAINING = (
             Setting("steps", 6000),
             Setting("variants", 8),
         ),
+        text=(_text_encoders(5e-5),),
         by_hand="leave pictures uncropped and frame them to one size.",
         sampling="on another base model than the one trained on, of the same kind.",
-        missing="training the text encoder.",
     ),
     Preset(
         "semantic_drift",
@@ -41,8 +47,8 @@ _FROM_THE_TRAINING = (
         "anchor. Here words let go of pictures.",
         captions=(Touch("trigger_corruption", {"change": "remove"}),),
         recipe=(Setting("learning_rate", 2e-4, "log"), Setting("caption_dropout", 0.3)),
-        sampling="prompts that are not in the dataset.",
-        missing="training the text encoder, which is the heart of it.",
+        text=(_text_encoders(1e-4),),
+        sampling="prompts that are not in the dataset, by Apply Checkpoint with the CLIP connected.",
     ),
     Preset(
         "overshoot",
@@ -122,8 +128,9 @@ _FROM_THE_TRAINING = (
         "Clip skip 3 to 4 removes the influence of text guidance almost entirely, in favour of textures and colour.",
         captions=(Touch("token_dropout", {"fraction": 0.9, "fill": "mean"}, damage="new for each variant"),),
         recipe=(Setting("variants", 4),),
-        sampling="ComfyUI's CLIP Set Last Layer at -4, for Stable Diffusion 1.x.",
-        missing="clip skip in training, or training the values of the cross-attention alone: silent tokens stand in.",
+        by_hand="ComfyUI's CLIP Set Last Layer at -4 before Train LoRA, for Stable Diffusion 1.x.",
+        sampling="the same clip skip, which sweeps and Apply Checkpoint set by themselves.",
+        missing="training the values of the cross-attention alone: silent tokens stand in.",
     ),
     Preset(
         "whisper",
@@ -149,8 +156,20 @@ _FROM_THE_TRAINING = (
             Setting("steps", 2200),
             Setting("checkpoint_every", 100),
         ),
+        text=(
+            TextSide(
+                "word",
+                (
+                    Setting("num_vectors", 2, "switch"),
+                    Setting("init", "noise", "switch"),
+                    Setting("learning_rate", 2e-4, "switch"),
+                    Setting("ti_frac", 0.3, "switch"),
+                ),
+            ),
+        ),
+        by_hand="put the word into the captions with Trigger Word: prtkl, or that of Recipe Embedding if the recipe "
+        "has one.",
         sampling="a sweep over all checkpoints, CFG 5; keep one from after the turn.",
-        missing=f"{_PIVOTAL}.",
     ),
     Preset(
         "frozen_dice",

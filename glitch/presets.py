@@ -6,12 +6,14 @@ Plain data and what it comes to; training itself is not known here.
 from collections.abc import Iterable
 from typing import Literal
 
-from .preset import SAMPLE_CONTROL, Preset, Touch
+from .preset import SAMPLE_CONTROL, Preset, TextPart, Touch
 from .preset_table import TABLE
 from .registry import Value
 from .step import Corruption
 
 Side = Literal["dataset", "recipe"]
+
+_TEXT_PARTS: dict[TextPart, str] = {"text_encoder": "LoRA on the text encoders", "word": "new word"}
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in TABLE}
 
@@ -58,6 +60,15 @@ def sample_values(preset: str, intensity: float) -> dict[str, Value]:
     return {setting.name.removeprefix("sample_"): setting.value(part) for setting in named}
 
 
+def text_values(preset: str, intensity: float) -> dict[TextPart, dict[str, Value] | None]:
+    """Return what a preset trains of the text, with its settings; None for a part that is not to be trained.
+
+    Parts that the preset does not name are left out: they stay as they are. Raises ValueError.
+    """
+    part = _checked(intensity)
+    return {side.part: side.values(part) for side in find_preset(preset).text}
+
+
 def describe_preset(preset: str, intensity: float, side: Side) -> str:
     """Return what a preset does at an intensity, and what it asks of everything but this side of it; lines of text."""
     found = find_preset(preset)
@@ -76,7 +87,7 @@ def describe_preset(preset: str, intensity: float, side: Side) -> str:
 
 
 def _does(preset: Preset, side: Side) -> bool:
-    return bool((*preset.recipe, *preset.samples) if side == "recipe" else _touches(preset))
+    return bool((*preset.recipe, *preset.text, *preset.samples) if side == "recipe" else _touches(preset))
 
 
 def _touches(preset: Preset) -> tuple[Touch, ...]:
@@ -98,10 +109,7 @@ def _listed(preset: Preset, intensity: float, side: Side) -> str:
     if side == "recipe":
         samples = {f"sample_{name}": value for name, value in sample_values(preset.name, intensity).items()}
         values = recipe_values(preset.name, intensity) | samples
-        return _joined(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {'none' if value == '' else value}"
-            for name, value in values.items()
-        )
+        return _joined([*map(_named, values.items()), *_text_in_words(preset, intensity)])
     return _joined(_in_words(touch, intensity) for touch in _touches(preset) if intensity)
 
 
@@ -110,6 +118,19 @@ def _in_words(touch: Touch, intensity: float) -> str:
     values = [f"{name} {_short(value)}" for name, value in touch.parameters.items()]
     share = f" on {step.fraction:.0%}" if step.fraction < 1 else ""
     return f"{step.operation}{f' ({_joined(values)})' if values else ''} at severity {step.severity:.2g}{share}"
+
+
+def _text_in_words(preset: Preset, intensity: float) -> list[str]:
+    told = []
+    for part, values in text_values(preset.name, intensity).items():
+        named = _TEXT_PARTS[part]
+        told.append(f"{named} ({_joined(map(_named, values.items()))})" if values else f"no {named}")
+    return told
+
+
+def _named(entry: tuple[str, Value]) -> str:
+    name, value = entry
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {'none' if value == '' else value}"
 
 
 def _joined(words: Iterable[str]) -> str:

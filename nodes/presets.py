@@ -6,7 +6,14 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..dataset.report import describe_dataset
-from ..glitch.presets import dataset_steps, describe_preset, presets_for, recipe_values, sample_values
+from ..glitch.presets import (
+    dataset_steps,
+    describe_preset,
+    presets_for,
+    recipe_values,
+    sample_values,
+    text_values,
+)
 from .inputs import combo, seed_input
 from .sockets import DatasetSocket, RecipeSocket
 
@@ -64,7 +71,7 @@ class GlitchRecipePreset(io.ComfyNode):
             category="Glitch LoRA/training",
             description="A whole way to break a training, on one dial: sets the recipe values that a preset names, "
             "those of its samples too, and says what it asks of dataset, sampling and weights.",
-            search_aliases=[*_ALIASES, "learning rate", "edge of nan", "control", "sampler stumble"],
+            search_aliases=[*_ALIASES, "learning rate", "edge of nan", "sampler stumble", "semantic drift"],
             inputs=[
                 RecipeSocket.Input("recipe", tooltip="The recipe to change; what the preset does not name stays."),
                 combo("preset", presets_for("recipe"), "Which way; the help page lists them."),
@@ -80,6 +87,7 @@ class GlitchRecipePreset(io.ComfyNode):
     def execute(cls, recipe: Any, preset: str, intensity: float) -> io.NodeOutput:
         samples = replace(recipe.samples, **sample_values(preset, intensity))
         changed = recipe.changed(**recipe_values(preset, intensity), samples=samples)
+        changed = changed.with_text(text_values(preset, intensity))
         report = "\n".join([describe_preset(preset, intensity, "recipe"), *changed.warnings()])
         return io.NodeOutput(changed, report)
 

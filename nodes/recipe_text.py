@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..training.schedule import LearningRateSchedule
 from ..training.text_settings import (
     ALL_ENCODERS,
+    FIRST_WORD,
     MAX_VECTORS,
     EmbeddingSettings,
     Init,
@@ -101,7 +102,7 @@ class GlitchRecipeEmbedding(io.ComfyNode):
                 RecipeSocket.Input("recipe", tooltip="The recipe to add to."),
                 io.String.Input(
                     "token",
-                    default="prtkl",
+                    default=FIRST_WORD,
                     tooltip="The word, as captions write it (Trigger Word puts it there): letters, digits, - and _. In "
                     "prompts write it, <word> or embedding:word.",
                 ),

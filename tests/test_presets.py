@@ -23,9 +23,11 @@ from glitch_lora.glitch.presets import (
     presets_for,
     recipe_values,
     sample_values,
+    text_values,
 )
 from glitch_lora.glitch.registry import find_operation
 from glitch_lora.training.recipe import Recipe, SampleSettings
+from glitch_lora.training.text_settings import EmbeddingSettings, TextEncoderSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import photograph, write_dataset
@@ -62,6 +64,7 @@ def test_at_0_the_dataset_is_untouched_and_the_recipe_is_the_control(name: str) 
     values.pop("epochs", None)
     assert values == {key: CONTROL[key] for key in values}
     assert all(value == SAMPLE_CONTROL[f"sample_{key}"] for key, value in sample_values(name, 0.0).items())
+    assert set(text_values(name, 0.0).values()) <= {None}
 
 
 @pytest.mark.parametrize("name", RECIPE)
@@ -182,7 +185,8 @@ def test_reports_hide_nothing(name: str) -> None:
         assert [
             touch.operation for touch in (*preset.pictures, *preset.captions) if touch.operation not in report
         ] == []
-        assert [each.name for each in (*preset.recipe, *preset.samples) if each.name not in report] == []
+        text = [each for part in preset.text for each in part.settings]
+        assert [each.name for each in (*preset.recipe, *text, *preset.samples) if each.name not in report] == []
 
 
 def test_help_pages_list_every_preset_and_what_is_missing() -> None:
@@ -196,9 +200,47 @@ def test_help_pages_list_every_preset_and_what_is_missing() -> None:
     assert [name for name in PRESETS if f"`{name}`" not in both] == []
 
 
+TRAINED_TEXT = Recipe(text_encoder=TextEncoderSettings(), embeddings=(EmbeddingSettings("my-word", num_vectors=5),))
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPE if find_preset(name).text])
+@given(intensity=DIAL)
+@settings(max_examples=30, deadline=None)
+def test_every_intensity_gives_a_text_side(name: str, intensity: float) -> None:
+    """What a preset does not name stays; what it names is trained above 0, and not in a careful training."""
+    named = {part.part for part in find_preset(name).text}
+    for before in (Recipe(), TRAINED_TEXT):
+        changed = before.with_text(text_values(name, intensity))
+        trains = {"text_encoder": changed.text_encoder is not None, "word": bool(changed.embeddings)}
+        assert all(trains[part] == (intensity > 0 and name != "control") for part in named)
+        assert changed.changed(text_encoder=before.text_encoder, embeddings=before.embeddings) == before
+        assert "text_encoder" in named or changed.text_encoder == before.text_encoder
+        assert "word" in named or changed.embeddings == before.embeddings
+
+
+def test_semantic_drift_trains_the_text_encoders_harder_with_the_dial() -> None:
+    """Oracle: the geometric mean of 1e-6 and the full 1e-4, for both encoders; T5 has no part in it."""
+    half = Recipe().with_text(text_values("semantic_drift", 0.5)).text_encoder
+    full = Recipe().with_text(text_values("semantic_drift", 1.0)).text_encoder
+    assert half.learning_rate_clip_l == half.learning_rate_clip_g == pytest.approx(1e-5)
+    assert full == TextEncoderSettings(learning_rate_clip_l=1e-4, learning_rate_clip_g=1e-4)
+    assert full.text_encoder_frac == 1.0
+
+
+def test_the_blue_turn_is_pivotal_tuning_as_it_was_run() -> None:
+    """Two vectors, frozen after 0.3 of the steps; a word of the user's own keeps its name and what is not named."""
+    values = text_values("blue_turn", 1.0)
+    (word,) = Recipe().with_text(values).embeddings
+    expected = EmbeddingSettings("prtkl", num_vectors=2, init="noise", learning_rate=2e-4, ti_frac=0.3)
+    assert word == expected
+    own = EmbeddingSettings("mine", num_vectors=5, norm_pull=0.5, ti_frac=0.9)
+    (kept,) = Recipe(embeddings=(own,)).with_text(values).embeddings
+    assert kept == replace(expected, token="mine", norm_pull=0.5)
+
+
 @pytest.mark.parametrize("intensity", [-0.1, 1.1, math.nan])
 def test_impossible_intensities_are_refused(intensity: float) -> None:
-    for call in (dataset_steps, recipe_values):
+    for call in (dataset_steps, recipe_values, text_values):
         with pytest.raises(ValueError, match="intensity: got"):
             call("control", intensity)
     with pytest.raises(ValueError, match="preset: got 'meteor', allowed"):
@@ -227,6 +269,19 @@ def test_the_recipe_node_changes_a_recipe(comfy) -> None:
     changed, report = GlitchRecipePreset.execute(Recipe(seed=3), "shout", 1.0).result
     assert changed == Recipe(seed=3, rank=64, alpha=32.0, learning_rate=1e-3)
     assert "rank 64" in report and "Shout at intensity 1" in report and "Warning" not in report
+
+
+def test_the_recipe_node_trains_the_text_and_says_so(comfy) -> None:
+    from glitch_lora.nodes.presets import GlitchRecipePreset
+
+    changed, report = GlitchRecipePreset.execute(Recipe(), "blue_turn", 1.0).result
+    assert [word.token for word in changed.embeddings] == ["prtkl"] and changed.train_network
+    assert "new word (num_vectors 2, init noise, learning_rate 0.0002, ti_frac 0.3)" in report
+    drifting, report = GlitchRecipePreset.execute(changed, "semantic_drift", 1.0).result
+    assert drifting.embeddings == changed.embeddings and drifting.text_encoder is not None
+    assert "LoRA on the text encoders (learning_rate_clip_l 0.0001, learning_rate_clip_g 0.0001)" in report
+    careful, report = GlitchRecipePreset.execute(drifting, "control", 1.0).result
+    assert not careful.trains_text and "no LoRA on the text encoders, no new word" in report
 
 
 def test_the_recipe_node_warns_of_spikes_that_never_come(comfy) -> None:

@@ -1,10 +1,11 @@
 """The recipe: everything about a training that is not the dataset and not the model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from .schedule import LearningRateSchedule
-from .text_settings import EmbeddingSettings, TextEncoderSettings, settings_from_json
+from .text_settings import FIRST_WORD, EmbeddingSettings, TextEncoderSettings, settings_from_json
 
 TargetModules = Literal["attention", "attention+ff", "all-linear", "all-linear+conv"]
 SaveDtype = Literal["fp16", "bf16", "fp32"]
@@ -143,6 +144,21 @@ class Recipe:
     def changed(self, **settings: Any) -> "Recipe":
         """Return a copy with other settings, checked again."""
         return replace(self, **settings)
+
+    def with_text(self, values: Mapping[str, Mapping[str, Any] | None]) -> "Recipe":
+        """Return a copy with another text side. A part that is not named stays; None takes it off.
+
+        "text_encoder": settings of a text encoder's training; "word": settings of every word, or of a first one called
+        `FIRST_WORD` where there is none. What they do not name has its default, for words that are there its own value.
+        """
+        changed: dict[str, Any] = {}
+        if "text_encoder" in values:
+            given = values["text_encoder"]
+            changed["text_encoder"] = None if given is None else TextEncoderSettings(**given)
+        if "word" in values:
+            given, words = values["word"], self.embeddings or (EmbeddingSettings(FIRST_WORD),)
+            changed["embeddings"] = () if given is None else tuple(replace(word, **given) for word in words)
+        return self.changed(**changed)
 
     def warnings(self) -> list[str]:
         """Return a line for each interval that is longer than the training, so that it does nothing."""

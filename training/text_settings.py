@@ -10,6 +10,7 @@ TextTargets = Literal["attention", "attention+ff"]
 Init = Literal["words", "mean of words", "noise", "file"]
 WordCaptions = Literal["captions", "object templates", "style templates"]
 ALL_ENCODERS = "all"
+FIRST_WORD = "prtkl"
 MAX_VECTORS = 16
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
