@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from ..training.words import Vectors, plain_words, rewrite
 from .description import fingerprint
 
 OPTION = "glitch_lora_words"
+_PLAIN = "glitch_lora_plain_words"
 # Where captions are no prompts, "embedding:" is ordinary text and this private letter stands for it.
 _UNWRITTEN = "\ue6a7"
 
@@ -22,29 +24,36 @@ def clip_with_words(clip: Any, words: Mapping[str, Vectors]) -> Any:
     """
     if not words:
         return clip
-    knowing = clip.clone()
-    knowing.tokenizer = _tokenizer(clip.tokenizer, words, literal=False)
-    # The content key of whatever is made with this CLIP has to tell the words apart.
     known = {token: dict(vectors) for token, vectors in words.items()}
-    knowing.set_tokenizer_option(OPTION, fingerprint([clip.tokenizer_options.get(OPTION), known]))
-    return knowing
+    return _clip_with(clip, _tokenizer(clip.tokenizer, words, (), literal=False), known)
 
 
 def clip_with_plain_words(clip: Any, tokens: tuple[str, ...]) -> Any:
-    """Return a CLIP for which every way of writing `tokens` is the word as ordinary text: the model before training."""
+    """Return a CLIP for which every way of writing `tokens` is the word as ordinary text: the model before training.
+
+    Other words that the CLIP knows stay known.
+    """
     if not tokens:
         return clip
-    plain = clip.clone()
-    plain.tokenizer = copy.copy(clip.tokenizer)
-    for name, part in tokenizer_parts(clip.tokenizer):
-        setattr(plain.tokenizer, name, _reading(copy.copy(part), lambda text: plain_words(text, tokens)))
-    plain.set_tokenizer_option(OPTION, fingerprint([clip.tokenizer_options.get(OPTION), list(tokens)]))
-    return plain
+    return _clip_with(clip, _tokenizer(clip.tokenizer, {}, tokens, literal=False), list(tokens))
+
+
+def _clip_with(clip: Any, tokenizer: Any, what: Any) -> Any:
+    other = clip.clone()
+    other.tokenizer = tokenizer
+    # The content key of whatever is made with this CLIP has to tell the words apart.
+    other.set_tokenizer_option(OPTION, fingerprint([clip.tokenizer_options.get(OPTION), what]))
+    return other
 
 
 def literal_tokenizer(tokenizer: Any, words: Mapping[str, Vectors]) -> Any:
     """Return a tokenizer that knows `words` and takes everything else as ordinary text, ``embedding:`` too."""
-    return _tokenizer(tokenizer, words, literal=True)
+    return _tokenizer(tokenizer, words, (), literal=True)
+
+
+def prompt_tokenizer(tokenizer: Any, words: Mapping[str, Vectors]) -> Any:
+    """Return a tokenizer that knows `words` beside all that ComfyUI's prompt syntax knows."""
+    return _tokenizer(tokenizer, words, (), literal=False)
 
 
 def tokenizer_parts(tokenizer: Any) -> Iterator[tuple[str, Any]]:
@@ -52,55 +61,51 @@ def tokenizer_parts(tokenizer: Any) -> Iterator[tuple[str, Any]]:
     return ((name, part) for name, part in vars(tokenizer).items() if hasattr(part, "embedding_key"))
 
 
-def prompt_tokenizer(tokenizer: Any, words: Mapping[str, Vectors]) -> Any:
-    """Return a tokenizer that knows `words` beside all that ComfyUI's prompt syntax knows."""
-    return _tokenizer(tokenizer, words, literal=False)
-
-
-def _tokenizer(tokenizer: Any, words: Mapping[str, Vectors], literal: bool) -> Any:
+def _tokenizer(tokenizer: Any, words: Mapping[str, Vectors], plain: tuple[str, ...], literal: bool) -> Any:
     knowing = copy.copy(tokenizer)
     for name, part in tokenizer_parts(tokenizer):
-        setattr(knowing, name, _knowing(part, words, literal))
+        setattr(knowing, name, _knowing(part, words, plain, literal))
     return knowing
 
 
-def _knowing(part: Any, words: Mapping[str, Vectors], literal: bool) -> Any:
-    """Return a copy of one encoder's tokenizer that finds the vectors of `words` for this encoder."""
+def _knowing(part: Any, words: Mapping[str, Vectors], plain: tuple[str, ...], literal: bool) -> Any:
+    """Return a copy of one encoder's tokenizer that finds `words`, and reads `plain` as ordinary text.
+
+    What the tokenizer knew and read plainly before stays, where neither says otherwise.
+    """
     knowing = copy.copy(part)
     own = {token.lower(): parts[part.embedding_key] for token, parts in words.items() if part.embedding_key in parts}
+    ordinary = {token.lower() for token in plain}
     known = {} if literal else getattr(part, OPTION, {})
-    setattr(knowing, OPTION, {**known, **own})
-    if literal:
-        knowing.embedding_identifier = _UNWRITTEN
+    unknown = () if literal else getattr(part, _PLAIN, ())
+    setattr(knowing, OPTION, {token: known[token] for token in known.keys() - ordinary} | own)
+    setattr(knowing, _PLAIN, tuple(sorted({*unknown} - own.keys() | ordinary)))
     if literal or part.embedding_directory is None:  # None switches the whole lookup off
+        knowing.embedding_identifier = _UNWRITTEN
         knowing.embedding_directory = []
-    _finding(knowing)
-    return _reading(knowing, _as_embeddings(knowing))
+    knowing.__class__ = _knowing_class(part.__class__)
+    return knowing
 
 
-def _as_embeddings(part: Any) -> Any:
-    # With spaces around it ComfyUI finds the name's beginning and end whatever stands next to it.
-    return lambda text: rewrite(text, getattr(part, OPTION), lambda token: f" {part.embedding_identifier}{token} ")
+@cache
+def _knowing_class(base: Any) -> Any:
+    """Return a class of tokenizers like `base` that read each text as their words want it."""
+    if getattr(base, "reads_words", False):
+        return base
 
+    class Knowing(base):  # type: ignore[misc]
+        reads_words = True
 
-def _reading(part: Any, change: Any) -> Any:
-    """Let `part`, a copy, read `change(text)` in place of each text."""
-    tokenize = type(part).tokenize_with_weights
+        def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> Any:
+            text = plain_words(text, getattr(self, _PLAIN))
+            # With spaces around it ComfyUI finds the name's beginning and end whatever stands next to it.
+            text = rewrite(text, getattr(self, OPTION), lambda token: f" {self.embedding_identifier}{token} ")
+            return super().tokenize_with_weights(text, *args, **kwargs)
 
-    def changed(text: str, *args: Any, **kwargs: Any) -> Any:
-        return tokenize(part, change(text), *args, **kwargs)
+        def _try_get_embedding(self, text: str) -> tuple[Tensor | None, str, str]:
+            name, *leftover = text.split() or [""]
+            vectors = getattr(self, OPTION).get(name.lower())
+            found = super()._try_get_embedding
+            return found(text) if vectors is None else (vectors, name, " ".join(leftover))
 
-    part.tokenize_with_weights = changed
-    return part
-
-
-def _finding(part: Any) -> None:
-    """Let `part`, a copy, find its own words before it looks for files."""
-    look = type(part)._try_get_embedding
-
-    def found(text: str) -> tuple[Tensor | None, str, str]:
-        name, *leftover = text.split()
-        vectors = getattr(part, OPTION).get(name.lower())
-        return look(part, text) if vectors is None else (vectors, name, " ".join(leftover))
-
-    part._try_get_embedding = found
+    return Knowing

@@ -96,12 +96,16 @@ def tiny_flux(dtype: torch.dtype = torch.float32, seed: int = 0) -> ModelPatcher
     return _reloadable(_build, "flux", dtype, False, seed)
 
 
-def tiny_clip(family: Family, seed: int = 0) -> CLIP:
-    """Return a CLIP of ComfyUI's class for the family: real tokenizer, widths of the tiny model of that family."""
+def tiny_clip(family: Family, seed: int = 0, layers: int | None = None) -> CLIP:
+    """Return a CLIP of ComfyUI's class for the family: real tokenizer, widths of the tiny model of that family.
+
+    layers: of each encoder; None for as few as show everything.
+    """
     with torch.random.fork_rng():
         model_class, unet_config = _CONFIGS[family]
         target = model_class(unet_config).clip_target(state_dict={})
-        options = {**_CLIP_CONFIGS[family], "dtype": torch.float32}
+        depth = {} if layers is None else {"num_hidden_layers": layers, "num_layers": layers}
+        options = {name: config | depth for name, config in _CLIP_CONFIGS[family].items()} | {"dtype": torch.float32}
         clip = CLIP(target, model_options=options)
     clip.cond_stage_model.load_state_dict(random_weights(clip.cond_stage_model, seed))
     return clip

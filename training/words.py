@@ -11,6 +11,8 @@ Vectors: TypeAlias = Mapping[str, Tensor]
 
 # OneTrainer's form of embeddings inside a LoRA file, which A1111 and ComfyUI read too.
 _BUNDLE = "bundle_emb."
+# What may stand right behind a name: 's, quotes, punctuation.
+_FOLLOWING = re.compile(r"(?:['’]s)?[^\w-]*$")
 
 
 def rewrite(text: str, tokens: Iterable[str], write: Callable[[str], str]) -> str:
@@ -28,8 +30,9 @@ def rewrite(text: str, tokens: Iterable[str], write: Callable[[str], str]) -> st
     def replaced(match: re.Match[str]) -> str:
         name = match["named"] or match["held"] or match["plain"]
         rest = ""
-        if match["named"] and name.lower() not in known:  # a sentence may end with it
-            name, rest = name.rstrip(".;!?"), name[len(name.rstrip(".;!?")) :]
+        if match["named"] and name.lower() not in known:  # a sentence may go on or end with it
+            name = _FOLLOWING.sub("", name)
+            rest = match["named"][len(name) :]
         return write(known[name.lower()]) + rest if name.lower() in known else match[0]
 
     return re.sub(pattern, replaced, text, flags=re.IGNORECASE)
