@@ -15,7 +15,7 @@ from .trigger_facts import EncoderFacts, WordFacts
 SuggestionKind = Literal["nonce words", "rare tokens", "both"]
 Files = Callable[[Iterable[str]], Mapping[str, Any]]
 _DRAWN = 2000  # made-up words of which those are looked at closely that are cut into the rarest pieces
-_CLOSELY = 64
+_CLOSELY = 48
 
 
 class Inspector(Protocol):

@@ -10,8 +10,8 @@ from torch import Tensor
 from .vocabulary import TextEncoder
 
 Pieces = Sequence[int | Tensor]
-_BATCH = 64  # words at once
-_FILLERS = 128  # texts of one length whose mean is what all texts of that length have in common
+_BATCH = 128  # words at once
+_FILLERS = 64  # texts of one length whose mean is what all texts of that length have in common
 
 
 def word_directions(
@@ -26,16 +26,21 @@ def word_directions(
     """
     pieces = [piece for word in known for piece in word]
     fillers = {length: _cuttings(pieces, length) for length in {len(word) for word in words}}
-    outputs = word_outputs(clip, encoder, [*words, *(text for texts in fillers.values() for text in texts)], check)
-    rest, means = outputs[len(words) :], {}
-    for length, texts in fillers.items():
-        means[length], rest = rest[: len(texts)].mean(0), rest[len(texts) :]
-    centred = [output - means[len(word)] for output, word in zip(outputs, words, strict=False)]
-    return torch.nn.functional.normalize(torch.stack(centred), dim=1)
+    # Most known words are asked about and are fillers too: each text is encoded once.
+    texts = {_key(text): text for some in (words, *fillers.values()) for text in some}
+    outputs = dict(zip(texts, word_outputs(clip, encoder, list(texts.values()), check), strict=True))
+    means = {length: torch.stack([outputs[_key(text)] for text in some]).mean(0) for length, some in fillers.items()}
+    centred = torch.stack([outputs[_key(word)] - means[len(word)] for word in words])
+    return torch.nn.functional.normalize(centred, dim=1)
+
+
+def _key(pieces: Pieces) -> tuple[int, ...]:
+    """Return what tells texts apart: ids, and for learned vectors which they are."""
+    return tuple(piece if isinstance(piece, int) else -id(piece) for piece in pieces)
 
 
 def _cuttings(pieces: Pieces, length: int) -> list[Pieces]:
-    """Return texts of `length` pieces from everywhere in `pieces`; all of them where there are not many more."""
+    """Return texts of `length` pieces from everywhere in `pieces`; of one piece each all there are."""
     stream = [*pieces, *pieces[: length - 1]]
     step = max(1, len(pieces) // _FILLERS) if length > 1 else 1
     return [stream[start : start + length] for start in range(0, len(pieces), step)]

@@ -60,7 +60,7 @@ def test_words_stand_between_commas_and_lines() -> None:
 def test_suggestions_are_the_freest_of_the_rarely_cut() -> None:
     ears = Ears()
     choice = choose_trigger(ears, ["prtkl"], suggestions=5)
-    assert len(ears.asked) == 1 + 64 and all("z" in word for word in ears.asked[1:])
+    assert len(ears.asked) == 1 + 48 and all("z" in word for word in ears.asked[1:])
     order = sorted(ears.asked[1:], key=lambda word: (word.count("e"), word))
     assert list(choice.suggested) == order[:5] and choice.rare == ()
     assert not any(is_near(word, ears.known_words()) for word in choice.suggested)
@@ -87,7 +87,7 @@ def test_rare_tokens_are_drawn_by_the_seed() -> None:
     assert choice.nonce == () and len(choice.rare) == 3 and set(ears.asked) <= set(tokens)
     again = Ears(*tokens)
     choose_trigger(again, [], suggestions=3, kind="rare tokens", seed=1)
-    assert len(ears.asked) == 64 and set(again.asked) != set(ears.asked)
+    assert len(ears.asked) == 48 and set(again.asked) != set(ears.asked)
     both = choose_trigger(Ears("sks", "zw"), [], ["a sks cat"], suggestions=3, kind="both")
     assert len(both.nonce) == 3 and [facts.word for facts in both.rare] == ["zw"]
 
