@@ -10,18 +10,16 @@ bootstrap over the pictures. A finished arm is a line of DIR/rows.jsonl and is n
 an hour on two cores. ``--docs`` writes the tables and grids into docs/glitch-studies.md and docs/images.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+from studies import ROOT, Studies, arguments, interval, write_tables
+from style_questions import style_questions
 
 PICTURES, STEPS, TAG_STEPS, SHOWN = 24, 300, 600, 4
-RESAMPLES = 10_000
 NEEDED, TAGS_NEEDED = 6, 2  # operations whose damage has to be learnt, and whose tag has to work
 # Operation, settings fit for 64 pixels, and its detector.
 DAMAGE: dict[str, tuple[dict[str, Any], str]] = {
@@ -47,20 +45,24 @@ def main() -> int:
     """Return 0 when enough damage is learnt and enough tags work."""
     from rerun import again_in_environment, in_environment
 
-    arguments = _arguments()
+    given = arguments(
+        "Measure whether a LoRA learns the damage of its dataset.",
+        ARMS,
+        "glitch-studies",
+        "write docs/glitch-studies.md and its grids",
+    )
     if not in_environment():
         return again_in_environment(str(Path(__file__).resolve()), ("demo",))
     from demo_pictures import import_host
-    from demo_studies import Studies
 
     import_host()
-    studies = Studies(arguments.work)
-    names = arguments.arms or list(ARMS)
-    for name in names:
+    studies = Studies(given.work)
+    for name in given.arms:
         studies.run(name, ARMS[name])
     rows = {name: row for name in ARMS if (row := studies.row(name))}
-    if arguments.docs:
-        _document(studies, rows)
+    if given.docs:
+        studies.document(rows, "glitch")
+        write_tables(ROOT / "docs" / "glitch-studies.md", _tables(rows))
     learnt = [name for name in rows if name in LEARNING and rows[name]["low"] > 0]
     working = [name for name in rows if name in TAGS and _tag_works(rows[name])]
     holds = len(learnt) >= NEEDED and len(working) >= TAGS_NEEDED
@@ -68,20 +70,6 @@ def main() -> int:
     print(f"tags that work: {len(working)} of {sum(name in TAGS for name in rows)}")
     print("the bars hold" if holds else "the bars do not hold")
     return 0 if holds else 1
-
-
-def _arguments() -> argparse.Namespace:
-    from environment import cache_folder
-
-    parser = argparse.ArgumentParser(description="Measure whether a LoRA learns the damage of its dataset.")
-    parser.add_argument("arms", nargs="*", metavar="ARM", help=f"some of {', '.join(ARMS)} (default: all)")
-    parser.add_argument("--work", type=Path, default=cache_folder() / "glitch-studies", help="where rows and grids go")
-    parser.add_argument("--docs", action="store_true", help="write docs/glitch-studies.md and its grids")
-    arguments = parser.parse_args()
-    unknown = [name for name in arguments.arms if name not in ARMS]
-    if unknown:
-        parser.error(f"ARM: got {unknown}, allowed {list(ARMS)}")
-    return arguments
 
 
 def _clean(studies: Any) -> Any:
@@ -94,9 +82,7 @@ def _clean(studies: Any) -> Any:
 
 
 def _questions() -> tuple[list[str], list[int]]:
-    from demo_studies import _style_questions
-
-    asked = _style_questions("vhs")
+    asked = style_questions("vhs")
     return [question.prompt for question in asked], [question.seed for question in asked]
 
 
@@ -114,7 +100,7 @@ def _trained(studies: Any, name: str, dataset: Any, steps: int) -> list[Any]:
     from demo_pictures import pictures
 
     trained = studies.train(name, dataset, steps=steps, checkpoint_every=steps)
-    return pictures(studies.with_lora(trained.checkpoints[steps]), *_questions())
+    return pictures(studies.with_checkpoint(trained.checkpoints[steps]), *_questions())
 
 
 def _reproduce(operation: str, studies: Any) -> dict[str, Any]:
@@ -160,7 +146,7 @@ def _tags(operation: str, studies: Any) -> dict[str, Any]:
     both = with_copies(_clean(studies), corruption(operation, settings), keep_clean=True)
     both = both.with_step(corruption("glitch_tags", {"position": "prefix"}))
     trained = studies.train(f"tags-{operation}", both, steps=TAG_STEPS, checkpoint_every=TAG_STEPS)
-    parts = studies.with_lora(trained.checkpoints[TAG_STEPS])
+    parts = studies.with_checkpoint(trained.checkpoints[TAG_STEPS])
     plain, seeds = _questions()
     tagged = [f"{tag}, {prompt}" for prompt in plain]
     drawn = {
@@ -191,34 +177,16 @@ def _measured(detector: str, drawn: Sequence[Any]) -> list[float]:
 
 
 def _difference(before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
-    """Return the mean of the paired differences and its 95 % interval by the percentile bootstrap."""
+    """Return the mean of the paired differences and its 95 % interval."""
     import numpy as np
-    from glitch_lora.dataset.seeds import generator
 
-    differences = np.asarray(after) - np.asarray(before)
-    drawn = generator(0, "bootstrap").integers(0, len(differences), (RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(1), [2.5, 97.5])
-    return {"difference": float(differences.mean()), "low": float(low), "high": float(high)}
+    difference, low, high = interval(np.asarray(after) - np.asarray(before))
+    return {"difference": difference, "low": low, "high": high}
 
 
 def _tag_works(row: dict[str, Any]) -> bool:
     """Say whether the tag turns its damage on in the prompt, and down in the negative prompt."""
     return row["on"]["low"] > 0 and row["down"]["high"] < 0
-
-
-def _document(studies: Any, rows: dict[str, dict[str, Any]]) -> None:
-    from PIL import Image
-
-    for name in rows:
-        with Image.open(studies.work / f"demo-{name}.png") as grid:
-            small = grid.convert("RGB")
-            small.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
-            small.save(ROOT / "docs" / "images" / f"glitch-{name}.jpg", quality=85, optimize=True)
-    page = ROOT / "docs" / "glitch-studies.md"
-    head, tail = page.read_text(encoding="utf-8").split("<!-- tables -->", 1)
-    tables = "\n".join(_tables(rows))
-    rest = tail.split("<!-- end of tables -->", 1)[1]
-    page.write_text(f"{head}<!-- tables -->\n\n{tables}\n\n<!-- end of tables -->{rest}", encoding="utf-8")
 
 
 def _tables(rows: dict[str, dict[str, Any]]) -> list[str]:
