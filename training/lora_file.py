@@ -18,6 +18,7 @@ import torch
 
 from .atomic import write_file
 from .recipe import Recipe
+from .text_report import text_metadata
 
 Style = Literal["kohya", "diffusion_model"]
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -113,6 +114,7 @@ def lora_metadata(
     clip_skip: int | None = None,
     captions: Sequence[str] = (),
     dataset_folders: Mapping[str, tuple[int, int]] | None = None,
+    encoders: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return the metadata of one checkpoint, only what is known, every value a string, nothing volatile.
 
@@ -120,11 +122,12 @@ def lora_metadata(
     base_model: file name of the base (no path). resolution: (width, height) in pixels of the largest training size.
     prediction_type: "epsilon", "v" or "flow". clip_skip: as in CLIP Set Last Layer (-2 is the last but one), None
     when the CLIP has its own default. captions: of the whole dataset, as trained. dataset_folders: folder name ->
-    (repeats, number of pictures).
+    (repeats, number of pictures). encoders: ComfyUI's names of the text encoders with adapters in the file.
     """
     words = FAMILY_WORDS.get(family)
     metadata = _kohya_metadata(name, step, recipe, words, base_model, prediction_type)
     metadata |= _modelspec_metadata(name, words, trigger, resolution, prediction_type)
+    metadata |= text_metadata(recipe, encoders)
     if clip_skip is not None:
         metadata |= {"ss_clip_skip": str(-clip_skip), "modelspec.encoder_layer": str(-clip_skip)}
     if resolution:

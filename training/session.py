@@ -30,6 +30,7 @@ from .recipe import Mode, Recipe, SampleSettings
 from .run import Run, RunWriter, find_run
 from .run_report import training_report
 from .store import DiskStore, RamStore, Store
+from .text_report import describe_text
 from .text_side import TextSide
 from .unheard import unheard_encoded, unheard_sizes
 from .words import bundled, split_bundle
@@ -128,6 +129,7 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
         outcome.published or (outcome.run.checkpoint(outcome.step).path if recipe.trains_lora else None),
         (
             *unheard_sizes(dataset, graph.family),
+            *describe_text(recipe, outcome.total_steps),
             *outcome.notes,
             *(f"Embedding file: {word.path.name} in {word.path.parent}" for word in outcome.words),
             *_pasted(recipe, outcome.words),
@@ -356,6 +358,7 @@ class _Session:
             prediction_type=_PREDICTION_WORDS[self._prediction],
             clip_skip=self._graph.clip_skip,
             captions=[self._dataset.caption(index) for index in range(len(self._dataset))],
+            encoders=self._text.encoders if self._text else (),
         )
         self._writer.save_checkpoint(step, tensors, metadata)
 
