@@ -6,17 +6,18 @@ from PIL import Image
 from torch import Tensor
 
 from ..training.conditioning import TextConditioning
-from .embeddings import without_embeddings
 from .images import to_tensor
+from .words import caption_clip
 
 
 def encode_text(clip: Any, text: str, prompt_syntax: bool = False) -> TextConditioning:
     """Return what ComfyUI's CLIPTextEncode gives for `text`, whole, however many windows it spans.
 
     prompt_syntax: read ``(word:1.2)`` as weights and ``embedding:name`` as a file; otherwise they are ordinary text.
+    Words that the CLIP knows mean themselves either way.
     The tensors lie on the host's intermediate device.
     """
-    tokens = clip.tokenize(text) if prompt_syntax else without_embeddings(clip).tokenize(text, disable_weights=True)
+    tokens = clip.tokenize(text) if prompt_syntax else caption_clip(clip).tokenize(text, disable_weights=True)
     encoded = clip.encode_from_tokens_scheduled(tokens)
     cross_attn, extras = encoded[0]
     return TextConditioning(cross_attn, {name: value for name, value in extras.items() if value is not None})

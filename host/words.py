@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..training.words import Vectors, plain_words, rewrite
 from .description import fingerprint
+from .embeddings import without_embeddings
 
 OPTION = "glitch_lora_words"
 _PLAIN = "glitch_lora_plain_words"
@@ -47,13 +48,22 @@ def _clip_with(clip: Any, tokenizer: Any, what: Any) -> Any:
 
 
 def literal_tokenizer(tokenizer: Any, words: Mapping[str, Vectors]) -> Any:
-    """Return a tokenizer that knows `words` and takes everything else as ordinary text, ``embedding:`` too."""
+    """Return a tokenizer that knows `words` and those that it knew; all else is ordinary text, ``embedding:`` too."""
     return _tokenizer(tokenizer, words, (), literal=True)
 
 
 def prompt_tokenizer(tokenizer: Any, words: Mapping[str, Vectors]) -> Any:
     """Return a tokenizer that knows `words` beside all that ComfyUI's prompt syntax knows."""
     return _tokenizer(tokenizer, words, (), literal=False)
+
+
+def caption_clip(clip: Any) -> Any:
+    """Return a CLIP to tokenize captions with: words it knows are words, and ``embedding:`` of others ordinary text."""
+    if not any(hasattr(part, OPTION) for _, part in tokenizer_parts(clip.tokenizer)):
+        return without_embeddings(clip)
+    other = copy.copy(clip)
+    other.tokenizer = literal_tokenizer(clip.tokenizer, {})
+    return other
 
 
 def tokenizer_parts(tokenizer: Any) -> Iterator[tuple[str, Any]]:
@@ -76,8 +86,7 @@ def _knowing(part: Any, words: Mapping[str, Vectors], plain: tuple[str, ...], li
     knowing = copy.copy(part)
     own = {token.lower(): parts[part.embedding_key] for token, parts in words.items() if part.embedding_key in parts}
     ordinary = {token.lower() for token in plain}
-    known = {} if literal else getattr(part, OPTION, {})
-    unknown = () if literal else getattr(part, _PLAIN, ())
+    known, unknown = getattr(part, OPTION, {}), getattr(part, _PLAIN, ())
     setattr(knowing, OPTION, {token: known[token] for token in known.keys() - ordinary} | own)
     setattr(knowing, _PLAIN, tuple(sorted({*unknown} - own.keys() | ordinary)))
     if literal or part.embedding_directory is None:  # None switches the whole lookup off

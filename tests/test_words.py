@@ -214,8 +214,14 @@ def test_a_clip_with_words_takes_captions_for_training(scene: Scene) -> None:
     """Its own words are what the graph means by them; ``embedding:`` of others stays ordinary text in captions."""
     knowing = clip_with_words(scene.clip, {"prtkl": scene.words["prtkl"]})
     expected = conditioning(scene.clip, "an embedding : my-prtkl cat")
-    ours = encode_text(knowing, "an embedding:my-prtkl cat")
-    assert (ours.cross_attn - expected.cross_attn).abs().max() <= 1e-5 * expected.cross_attn.abs().max()
+    require_equal(encode_text(knowing, "an embedding:my-prtkl cat"), expected, "another's name")
+    caption, expected = "a <prtkl> (cat), Prtkl", scene.expected("a embedding:prtkl \\(cat\\), embedding:prtkl")
+    require_equal(encode_text(knowing, caption), expected, "encoded before the training")
+    with private_text(knowing) as text, torch.no_grad():
+        require_equal(text.encode(caption, {}), expected, "encoded in each step")
+        both = text.encode(f"{caption} ninefold", {"ninefold": scene.words["ninefold"]})
+    stock = "a embedding:prtkl \\(cat\\), embedding:prtkl embedding:ninefold"
+    require_equal(both, scene.expected(stock), "beside a word in training")
 
 
 TOKEN = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,6}", fullmatch=True)
