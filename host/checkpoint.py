@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ..training.words import Vectors, split_bundle
-from .lora_keys import apply_lora
+from .lora_keys import apply_lora, apply_text_lora
 from .text_model import encoder_widths
 from .words import clip_with_plain_words, clip_with_words
 
@@ -21,15 +21,24 @@ def apply_checkpoint(model: Any, clip: Any, tensors: dict[str, Tensor], strength
     lora, words = split_bundle(tensors)
     if lora:
         model, clip = apply_lora(model, clip, lora, strength, strength)
-    if clip is not None and words:
-        _require_fitting(words, encoder_widths(clip))
-        clip = clip_with_words(clip, words)
-    return model, clip
+    return model, clip if clip is None else _with_words(clip, words)
+
+
+def text_checkpoint(clip: Any, tensors: dict[str, Tensor], strength: float) -> Any:
+    """Return the CLIP that `apply_checkpoint` gives, where there is no MODEL to go with it."""
+    lora, words = split_bundle(tensors)
+    return _with_words(apply_text_lora(clip, lora, strength), words)
 
 
 def before_training(clip: Any, tokens: Iterable[str]) -> Any:
     """Return the CLIP as it was before a run learnt `tokens`: however a prompt writes them, they are ordinary text."""
     return clip if clip is None else clip_with_plain_words(clip, tuple(tokens))
+
+
+def _with_words(clip: Any, words: Mapping[str, Vectors]) -> Any:
+    if words:
+        _require_fitting(words, encoder_widths(clip))
+    return clip_with_words(clip, words)
 
 
 def _require_fitting(words: Mapping[str, Vectors], widths: Mapping[str, int]) -> None:

@@ -43,6 +43,7 @@ NODE_IDS = {
     *("GlitchLoadDataset", "GlitchDatasetFromImages", "GlitchDatasetToImages", "GlitchTriggerWord"),
     *("GlitchFrameDataset", "GlitchCorruptDataset", "GlitchPreviewDataset", "GlitchPromptSet", "GlitchRecipe"),
     *("GlitchTrain", "GlitchOpenRun", "GlitchApplyCheckpoint", "GlitchSweep", "GlitchGrid", "GlitchPlotTraining"),
+    "GlitchTextDrift",
     *("GlitchSaveLora", "GlitchSaveEmbedding", "GlitchLoadDemoModel", "GlitchDemoDataset", "GlitchCorruptImage"),
     *("GlitchCorruptCaptions", "GlitchDatasetPreset", "GlitchRecipePreset"),
     *("GlitchRecipeGlitches", "GlitchRecipeTextEncoder", "GlitchRecipeEmbedding"),
