@@ -12,7 +12,7 @@ from .trigger_verdict import plain, verdict
 
 _COLUMNS = ("word", "role", "encoder", "part", "text", "id", "rank", "frequency", "norm", "near", "cosine", "usual")
 _NOTE = (
-    f"Heard as: cosine of what the encoder gives out for the word alone to that for {len(PROBE_WORDS)} everyday words, "
+    f"Nearest in meaning: of {len(PROBE_WORDS)} everyday words, by the cosine of what the encoder gives out for each alone, "
     "less what all texts of as many pieces share: 0 unrelated, 1 the same. Near: cosine of the pieces' embeddings "
     "to those of all words in the vocabulary. Length: of the embedding, the middle one of all being 1."
 )
@@ -53,12 +53,12 @@ def _word(facts: WordFacts) -> list[str]:
 
 def _encoder(one: EncoderFacts) -> Iterator[str]:
     if one.near_output:
-        usual = f"(known words to their nearest: {one.usual_output:.2f})"
-        yield f"  {one.encoder}: heard as {_list(one.near_output)} {usual}"
+        usual = f"(known words to theirs: {one.usual_output:.2f})"
+        yield f"  {one.encoder}: nearest in meaning {_list(one.near_output)} {usual}"
     for piece in one.pieces:
         yield f"    {plain(piece)}: {_how_common(piece)}, length {piece.norm:.2f}{_near(piece.near)}"
     if one.near_mean:
-        yield f"    their mean{_near(one.near_mean)} (known words to their nearest: {one.usual_table:.2f})"
+        yield f"    their mean{_near(one.near_mean)} (known words to theirs: {one.usual_table:.2f})"
 
 
 def _how_common(piece: Piece) -> str:
@@ -76,8 +76,8 @@ def _suggestion(facts: WordFacts) -> str:
     cuts = {one.encoder: " + ".join(map(plain, one.pieces)) for one in facts.encoders if len(one.pieces) > 1}
     alike = len(cuts) == len(facts.encoders) and len({*cuts.values()}) == 1
     cut = next(iter(cuts.values())) if alike else _by_name(cuts, len(facts.encoders))
-    heard = _by_name({one.encoder: _list(one.near_output[:1]) for one in facts.encoders}, len(facts.encoders))
-    return f"  {facts.word}: {cut + '; ' if cut else ''}heard as {heard}"
+    nearest = _by_name({one.encoder: _list(one.near_output[:1]) for one in facts.encoders}, len(facts.encoders))
+    return f"  {facts.word}: {cut + '; ' if cut else ''}nearest {nearest}"
 
 
 def _by_name(texts: dict[str, str], encoders: int) -> str:

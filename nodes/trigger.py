@@ -31,8 +31,7 @@ class GlitchInspectTrigger(io.ComfyNode):
                 io.String.Input(
                     "word",
                     default="prtkl",
-                    multiline=True,
-                    tooltip="A word, or several separated by commas or lines. Empty: only suggestions.",
+                    tooltip="A word, or several separated by commas. Empty: only suggestions.",
                 ),
                 DatasetSocket.Input(
                     "dataset",

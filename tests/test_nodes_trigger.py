@@ -38,7 +38,7 @@ def test_a_word_and_suggestions(server: ComfyServer) -> None:
     found = inspected(server)
     (report,) = found["report"]
     assert found["shown"] == [report]
-    assert report.startswith("prtkl: free, but its piece 'pr' is in very many words.\n  clip_l: heard as ")
+    assert report.startswith("prtkl: free, but its piece 'pr' is in very many words.\n  clip_l: nearest in meaning ")
     assert "\nstar: known. To clip_l it is one token with a meaning" in report
     assert len(found["words"]) == 4 and found["best"] == found["words"][:1]
     rows = list(csv.DictReader(io.StringIO(found["table"][0])))
@@ -80,7 +80,7 @@ def test_captions_and_files_are_taken_into_account(server: ComfyServer) -> None:
 def test_a_word_without_suggestions(server: ComfyServer) -> None:
     found = inspected(server, suggestions=0, neighbours=0)
     assert found["best"] == ["prtkl"] and found["words"] == ["prtkl", "star"]
-    assert "near" not in found["report"][0].split("Heard as:")[0].replace("nearest", "")
+    assert "near" not in found["report"][0].split("Nearest in meaning:")[0].replace("nearest", "")
 
 
 @pytest.mark.parametrize(

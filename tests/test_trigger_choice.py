@@ -141,13 +141,13 @@ def test_the_report_names_everything() -> None:
     lines = inspection_report(Choice((asked,), (two,), (token,))).splitlines()
     assert lines[:5] == [
         "zorvek: free. No known word is near.",
-        "  clip_l: heard as dog 0.30, cat 0.15 (known words to their nearest: 0.50)",
+        "  clip_l: nearest in meaning dog 0.30, cat 0.15 (known words to theirs: 0.50)",
         "    zor: rare (rank 29488, id 30000), length 1.25, near fog 0.25",
         "    vek: rare (rank 29488, id 30000), length 1.25, near fog 0.25",
-        "    their mean, near meat 0.10 (known words to their nearest: 0.30)",
+        "    their mean, near meat 0.10 (known words to theirs: 0.30)",
     ]
-    assert "  mizlok: zor + vek (clip_l), zor + vek + a (t5xxl); heard as dog 0.30 (clip_l), dog 0.20 (t5xxl)" in lines
-    assert "  sks: heard as dog 0.30" in lines
+    assert "  mizlok: zor + vek (clip_l), zor + vek + a (t5xxl); nearest dog 0.30 (clip_l), dog 0.20 (t5xxl)" in lines
+    assert "  sks: nearest dog 0.30" in lines
     assert "309 everyday words" in lines[-1]
 
 
