@@ -206,10 +206,10 @@ class GlitchRecipeEmbedding(io.ComfyNode):
 
 
 def _file_hash(init: str, init_file: str) -> str:
-    from ..dataset.files import content_key
     from ..host.embeddings import embedding_path
+    from ..training.embedding_start import start_hash
 
-    return content_key(embedding_path(init_file)) if init == "file" and init_file != NO_FILE else ""
+    return start_hash(embedding_path(init_file)) if init == "file" and init_file != NO_FILE else ""
 
 
 def _rate(name: str, default: float, whose: str, **settings: Any) -> io.Float.Input:

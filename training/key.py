@@ -19,11 +19,19 @@ _LATER = (
     *("multires_noise_discount", "frozen_noises", "min_snr_gamma", "min_timestep", "max_timestep"),
     *("train_network", "network_start_frac", "text_encoder", "embeddings"),
 )
+# Of the network's LoRA, and of LoRA files: they say nothing where there is none.
+_NETWORK = (
+    *("learning_rate", "lr_schedule", "warmup_steps", "weight_decay", "rank", "alpha", "target_modules", "lr_cycles"),
+    *("lr_spike_every", "lr_spike_factor"),
+)
+_LORA = ("lora_dropout", "save_dtype")
 
 
 def length_matters(recipe: Recipe) -> bool:
     """Say whether a longer training of `recipe` would have gone another way, so that it cannot simply be continued."""
-    schedules = [recipe.lr_schedule, *(word.lr_schedule for word in recipe.embeddings)]
+    schedules = [word.lr_schedule for word in recipe.embeddings]
+    if recipe.train_network:
+        schedules.append(recipe.lr_schedule)
     fractions = [1.0 - recipe.network_start_frac, *(word.ti_frac for word in recipe.embeddings)]
     if recipe.text_encoder:
         schedules.append(recipe.text_encoder.lr_schedule)
@@ -37,12 +45,7 @@ def run_key(identities: dict[str, Any], dataset: Dataset, recipe: Recipe, total_
     total_steps: the length asked for, whether as steps or as epochs. It stays out while no schedule depends on it:
     more steps then continue the run.
     """
-    usual = Recipe().to_json()
-    settings = {
-        name: value
-        for name, value in recipe.to_json().items()
-        if name not in _OUTSIDE and not (name in _LATER and value == usual[name])
-    }
+    settings = decisive_settings(recipe)
     if length_matters(recipe):
         settings["steps"] = total_steps
     return content_key(
@@ -54,3 +57,23 @@ def run_key(identities: dict[str, Any], dataset: Dataset, recipe: Recipe, total_
             "recipe": settings,
         }
     )
+
+
+def decisive_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that decide what is trained, as JSON values, without the length."""
+    usual = Recipe().to_json()
+    outside = (*_OUTSIDE, *(() if recipe.train_network else _NETWORK), *(() if recipe.trains_lora else _LORA))
+    settings = {
+        name: value
+        for name, value in recipe.to_json().items()
+        if name not in outside and not (name in _LATER and value == usual[name])
+    }
+    if recipe.embeddings:
+        settings["embeddings"] = [_decisive_of_word(word) for word in settings["embeddings"]]
+    return settings
+
+
+def _decisive_of_word(word: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a word without those that its start passes over; of a file the contents count."""
+    unread = ("init_file", "init_text") if word["init"] in ("noise", "file") else ("init_file", "init_hash")
+    return {name: value for name, value in word.items() if name not in unread}

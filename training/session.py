@@ -17,7 +17,7 @@ from ..dataset.sample import Step
 from .adapters import LoraAdapters
 from .batches import BatchOrder
 from .conditioning import PromptEncoder
-from .embedding_start import vectors_of
+from .embedding_start import start_of
 from .encode import EncodedDataset, encode_dataset
 from .key import NUMERICS_VERSION, run_key
 from .loop import NotFinite, StepRecord, Training
@@ -241,7 +241,7 @@ class _Session:
         captions = [self._dataset.caption(index) for index in range(len(self._dataset))]
         widths = {encoder: text.table(encoder).shape[1] for encoder in text.encoders}
         starts = {
-            word.token: vectors_of(self._graph.embedding_file(word.init_file), word.token, widths)
+            word.token: start_of(word, self._graph.embedding_file(word.init_file), widths)
             for word in self._recipe.embeddings
             if word.init == "file"
         }
