@@ -12,9 +12,9 @@ from .trigger_verdict import plain, verdict
 
 _COLUMNS = ("word", "role", "encoder", "part", "text", "id", "rank", "frequency", "norm", "near", "cosine", "usual")
 _NOTE = (
-    f"Nearest in meaning: of {len(PROBE_WORDS)} everyday words, by the cosine of what the encoder gives out for each alone, "
-    "less what all texts of as many pieces share: 0 unrelated, 1 the same. Near: cosine of the pieces' embeddings "
-    "to those of all words in the vocabulary. Length: of the embedding, the middle one of all being 1."
+    f"Nearest in meaning: of {len(PROBE_WORDS)} everyday words, by the cosine of what the encoder gives out for each "
+    "alone, less what all texts of as many pieces share: 0 unrelated, 1 the same. Near: by the cosine of the pieces' "
+    "embeddings to those of all words in the vocabulary. Length: of the embedding, the middle one of all being 1."
 )
 
 
