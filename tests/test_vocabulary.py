@@ -15,6 +15,7 @@ from glitch_lora.host.tokens import word_pieces
 from glitch_lora.host.trigger_inspection import Inspector
 from glitch_lora.host.vocabulary import TextEncoder, Vocabulary, scan_table, text_encoders
 from glitch_lora.host.word_outputs import word_directions, word_outputs
+from glitch_lora.host.words import clip_with_words
 from safetensors.torch import save_file
 from tiny_models import tiny_clip
 from transformers import CLIPTokenizer
@@ -244,6 +245,17 @@ def test_a_learned_word_is_told_by_its_vectors(tmp_path: Path) -> None:
     save_file({"emb_params": torch.ones(1, 32)}, tmp_path / "rust.safetensors")
     with pytest.raises(ValueError, match="word: got 'embedding:rust', 0 tokens in clip_l, allowed 1 to 75"):
         Inspector(clip).inspect(["embedding:rust"], ["cat", "dog"], 2)
+
+
+def test_a_word_of_a_run_is_learned_where_it_has_vectors() -> None:
+    clip = tiny_clip("sdxl")
+    dog = word_pieces(clip, "dog")["g"][0]
+    learned = torch.from_numpy(table_of(clip, "clip_g")[[dog]]).float() * 2
+    knowing = clip_with_words(clip, {"prtkl": {"clip_g": learned}})
+    small, great = Inspector(knowing).inspect(["prtkl"], ["cat", "dog"], 1)[0]
+    plain = Inspector(clip).inspect(["prtkl"], ["cat", "dog"], 1)[0]
+    assert small == plain[0] and all(piece.number for piece in small.pieces)
+    assert [piece.number for piece in great.pieces] == [None] and great.pieces[0].near[0].word == "dog"
 
 
 def test_encoders_that_wrap_a_prompt_are_refused() -> None:
