@@ -212,16 +212,26 @@ def _text_side_problems(recipe: Recipe) -> list[str]:
         problems += _ends_early(recipe)
     if not recipe.train_network and recipe.network_start_frac:
         problems.append("network_start_frac: got a start without the LoRA, allowed 0 then, turn train_network on")
+    elif recipe.network_start_frac > _text_ends(recipe):
+        problems.append(
+            f"network_start_frac: got {recipe.network_start_frac:g} with a text side that stops at "
+            f"{_text_ends(recipe):g} of the steps, allowed up to that, lower it or train the text side longer"
+        )
     return problems
+
+
+def _text_ends(recipe: Recipe) -> float:
+    """Return after which part of the steps nothing of the text side is trained any more."""
+    encoders = [recipe.text_encoder.text_encoder_frac] if recipe.text_encoder else []
+    return max([settings.ti_frac for settings in recipe.embeddings] + encoders, default=0.0)
 
 
 def _ends_early(recipe: Recipe) -> list[str]:
     """Return what is wrong with a recipe that trains the text side alone."""
-    fractions = [settings.ti_frac for settings in recipe.embeddings]
-    fractions += [recipe.text_encoder.text_encoder_frac] if recipe.text_encoder else []
-    if max(fractions, default=0.0) == 1.0:
+    ends = _text_ends(recipe)
+    if ends == 1.0:
         return []
-    got = f"the text side stopping at {max(fractions):g} of the steps" if fractions else "nothing to train"
+    got = f"the text side stopping at {ends:g} of the steps" if recipe.trains_text else "nothing to train"
     return [
         f"train_network: got off with {got}, allowed something that trains to the end, turn it on or set "
         "ti_frac or text_encoder_frac to 1"

@@ -115,6 +115,11 @@ def _one_of(literal: Any) -> tuple[str, Any]:
     return f"one of {list(choices)}", lambda value: value in choices
 
 
+def _is_token(value: str) -> bool:
+    """Say whether prompts can write a word so; ComfyUI would take ``(embedding:nan)`` for a weight."""
+    return _TOKEN.fullmatch(value) is not None and value.lower() not in ("nan", "inf", "infinity")
+
+
 _FRACTION = "above 0, up to 1", lambda value: 0 < value <= 1
 _SCHEDULE_RULES = {
     "lr_schedule": _one_of(LearningRateSchedule),
@@ -130,7 +135,7 @@ _TEXT_ENCODER_RULES = {
     **_SCHEDULE_RULES,
 }
 _EMBEDDING_RULES = {
-    "token": ("a letter, then letters, digits, - and _", lambda value: _TOKEN.fullmatch(value) is not None),
+    "token": ("a letter, then letters, digits, - and _; not nan or inf", lambda value: _is_token(value)),
     "num_vectors": _between(1, MAX_VECTORS),
     "init": _one_of(Init),
     "learning_rate": _between(0.0, 1e3),
