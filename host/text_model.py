@@ -4,6 +4,7 @@ Captions go through ComfyUI's own tokenizer and encoders, so that what the netwo
 CLIPTextEncode gives; new words enter where the tokenizer puts the vectors of ``embedding:`` files.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,9 +26,6 @@ from .words import literal_tokenizer, prompt_tokenizer
 # Encoders whose gradients are proved (tests/test_text_gradients.py), by ComfyUI's name, and where adapters belong.
 _ATTENTION = {"clip_l": r"\.self_attn\.(q|k|v|out)_proj$", "clip_g": r"\.self_attn\.(q|k|v|out)_proj$"}
 _FEED_FORWARD = {"clip_l": r"\.mlp\.fc[12]$", "clip_g": r"\.mlp\.fc[12]$"}
-_IN_PLACE = frozenset({"CLIPLayer"})
-_ATTENDING = frozenset({"CLIPAttention"})
-_CHECKPOINTED = frozenset({"CLIPLayer"})
 
 
 class TrainingText:
@@ -81,9 +79,9 @@ class TrainingText:
         prompt_syntax: read weights and the names of embedding files; otherwise these are ordinary text. Words are
         known either way.
         """
-        with_words = prompt_tokenizer if prompt_syntax else literal_tokenizer
-        tokenizer = with_words(self._clip.tokenizer, words)
-        tokens = tokenizer.tokenize_with_weights(text, **({} if prompt_syntax else {"disable_weights": True}))
+        knowing = copy.copy(self._clip)
+        knowing.tokenizer = (prompt_tokenizer if prompt_syntax else literal_tokenizer)(knowing.tokenizer, words)
+        tokens = knowing.tokenize(text, **({} if prompt_syntax else {"disable_weights": True}))
         cross_attn, pooled, *extra = self._encoded(tokens)
         extras = {"pooled_output": pooled, **(extra[0] if extra else {})}
         return TextConditioning(cross_attn, {name: value for name, value in extras.items() if value is not None})
@@ -110,16 +108,25 @@ class TrainingText:
     def training(self, gradient_checkpointing: bool) -> Iterator[None]:
         """Hold the encoders ready for forward and backward passes; everything is as before afterwards."""
         with ExitStack() as stack:
-            stack.enter_context(out_of_place(self._blocks(_IN_PLACE)))
+            stack.enter_context(out_of_place(self._layers))
             # ComfyUI's other attention adds the mask in place, which is lost under `out_of_place`.
-            stack.enter_context(given(self._blocks(_ATTENDING), optimized_attention=attention_pytorch))
+            stack.enter_context(given(self._attentions, optimized_attention=attention_pytorch))
             if gradient_checkpointing:
-                stack.enter_context(checkpointed(self._blocks(_CHECKPOINTED)))
+                stack.enter_context(checkpointed(self._layers))
             stack.enter_context(in_training())
             yield
 
-    def _blocks(self, names: frozenset[str]) -> list[nn.Module]:
-        return [module for module in self.network.modules() if type(module).__name__ in names]
+    # Found once: adapters replace what is in these blocks, never the blocks.
+    @cached_property
+    def _layers(self) -> list[nn.Module]:
+        return self._blocks("CLIPLayer")
+
+    @cached_property
+    def _attentions(self) -> list[nn.Module]:
+        return self._blocks("CLIPAttention")
+
+    def _blocks(self, name: str) -> list[nn.Module]:
+        return [module for module in self.network.modules() if type(module).__name__ == name]
 
     def _encoder(self, name: str) -> Any:
         return getattr(self.network, name).transformer

@@ -198,6 +198,13 @@ def test_metrics_of_steps_trained_again(writer: RunWriter) -> None:
     assert writer.run.metrics() == [{"step": 1, "loss": 0.1}]
 
 
+def test_numbers_that_are_not_finite_are_null_in_parts_too(writer: RunWriter) -> None:
+    """fp16 training begins with gradients that overflow, and JSON has no infinity."""
+    writer.append_metrics({"step": 1, "loss": 0.5, "parts": {"network": {"grad_norm": float("inf"), "rate": 1e-4}}})
+    text = (writer.run.folder / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["parts"] == {"network": {"grad_norm": None, "rate": 1e-4}}
+
+
 def test_state_comes_back_exactly(writer: RunWriter) -> None:
     """Tensors bit for bit, floats exactly; only the newest file stays."""
     tensors = {"exp_avg": torch.randn(5, dtype=torch.float64), "rng": torch.arange(9, dtype=torch.uint8)}

@@ -259,7 +259,7 @@ def _network_part(adapters: LoraAdapters, recipe: Recipe, total_steps: int) -> P
     pace = Pace(
         recipe.learning_rate,
         recipe.lr_schedule,
-        round(recipe.network_start_frac * total_steps),
+        min(round(recipe.network_start_frac * total_steps), total_steps - 1),  # the last step is the LoRA's, always
         total_steps,
         recipe.warmup_steps,
         recipe.lr_cycles,

@@ -264,8 +264,7 @@ class RunWriter:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Append one step to metrics.jsonl; numbers that are not finite are written as null."""
-        clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
-        text = json.dumps(clean).encode() + b"\n"
+        text = json.dumps(_finite(line), allow_nan=False).encode() + b"\n"
         path = self.run.folder / "metrics.jsonl"
         try:
             with open(path, "ab+") as file:
@@ -343,6 +342,13 @@ class RunWriter:
             return None
         content = safetensors_bytes(lora, metadata) if words else source.read_bytes()
         return write_beside(loras_folder, source.stem, source.suffix, content)
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values with None in place of numbers that are not finite: JSON has no word for them."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _line_break_if_torn(file: Any) -> bytes:
