@@ -1,0 +1,142 @@
+"""The page of the word studies: tables and grids from finished arms."""
+
+from collections.abc import Callable
+from typing import Any
+
+from studies import ROOT, Studies, interval, write_tables
+from word_studies_questions import old_questions, questions
+from word_studies_ways import KNOWN, NONCE, SEEDS, TRAINED, WAYS
+
+SHOWN = (0, 7, 14)  # questions in a grid, one on every ground
+
+
+def moved(asked: dict[str, Any], base: dict[str, Any], goal: float) -> Any:
+    """Return, for each question, how much of the way from the base model's mean to the dataset's the style has come."""
+    import numpy as np
+
+    return (np.asarray(asked["style"]) - np.asarray(base["style"])) / (goal - np.mean(base["style"]))
+
+
+QUANTITIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "style with the word": lambda row, base: moved(row["with"], base["with"], base["goal"]),
+    "style without it": lambda row, base: moved(row["without"], base["without"], base["goal"]),
+    "selectivity": lambda row, base: (
+        QUANTITIES["style with the word"](row, base) - QUANTITIES["style without it"](row, base)
+    ),
+    "colour and shape right": lambda row, base: row["with"]["right"],
+    "right without the word": lambda row, base: row["without"]["right"],
+    f"drawn as a {KNOWN}": lambda row, base: row["with"]["known shape"],
+    f"{KNOWN}s asked for, right": lambda row, base: row["old"]["right"],
+    "style in them": lambda row, base: moved(row["old"], base["old"], base["goal"]),
+}
+OF_WAYS, OF_WORDS = list(QUANTITIES)[:5], [list(QUANTITIES)[n] for n in (0, 2, 3, 5, 6, 7)]
+
+
+def document(studies: Studies, rows: dict[str, dict[str, Any]]) -> None:
+    """Write the tables and the grids from the rows that are there, by arm."""
+    page = ROOT / "docs" / "word-studies.md"
+    write_tables(page, [*_ways_table(rows), "", *_words_table(rows), "", *_journeys(rows), "", *_tuning_table(rows)])
+    _grids(studies, rows)
+    studies.document(("ways", "triggers"), "words")
+
+
+def _found(rows: dict[str, Any], word: str, way: str) -> list[dict[str, Any]]:
+    """Return the rows of a way's trainings."""
+    return [row for seed in SEEDS if (row := rows.get(f"{word}-{way}-{seed}"))]
+
+
+def _values(rows: dict[str, Any], word: str, way: str, quantity: str) -> Any:
+    """Return a quantity as [trainings, questions]."""
+    import numpy as np
+
+    base = rows[f"base-{word}"]
+    return np.asarray([QUANTITIES[quantity](row, base) for row in _found(rows, word, way)], float)
+
+
+def _heads(*columns: str) -> list[str]:
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+
+def _ways_table(rows: dict[str, Any]) -> list[str]:
+    lines = _heads("way", "trainings, steps, seconds a step", *OF_WAYS)
+    base = rows[f"base-{NONCE}"]
+    kept = [_interval(base[group]["right"]) for group in ("with", "without")]
+    lines.append(f"| before training | | 0% | 0% | 0% | {' | '.join(kept)} |")
+    for name, way in WAYS.items():
+        found = _found(rows, NONCE, name)
+        if found:
+            pace = f"{len(found)}, {found[0]['steps']}, {rows['pace'][name]:.3f}"
+            cells = [_interval(_values(rows, NONCE, name, quantity)) for quantity in OF_WAYS]
+            lines.append(f"| {way.title} | {pace} | {' | '.join(cells)} |")
+    right_in_dataset = _interval(base["dataset right"])
+    return [*lines, f"| the dataset's own pictures | | 100% | | | {right_in_dataset} | |"]
+
+
+def _words_table(rows: dict[str, Any]) -> list[str]:
+    lines = _heads("way", "word", *OF_WORDS)
+    for word in (NONCE, KNOWN):
+        base = rows[f"base-{word}"]
+        before = [_interval(QUANTITIES[quantity](base, base)) for quantity in OF_WORDS]
+        lines.append(f"| before training | {word} | {' | '.join(before)} |")
+    for name in (way for word, way in TRAINED if word == KNOWN and _found(rows, KNOWN, way)):
+        both = {word: [_values(rows, word, name, quantity) for quantity in OF_WORDS] for word in (NONCE, KNOWN)}
+        for word, values in both.items():
+            lines.append(f"| {WAYS[name].title} | {word} | {' | '.join(map(_interval, values))} |")
+        differences = [
+            known[: len(made_up)] - made_up[: len(known)] for made_up, known in zip(*both.values(), strict=True)
+        ]
+        lines.append(f"| | {KNOWN} less {NONCE} | {' | '.join(map(_signed, differences))} |")
+    return lines
+
+
+def _journeys(rows: dict[str, Any]) -> list[str]:
+    """Return what became of the words' vectors."""
+    lines = _heads("way", "word", "vectors, rate", "moved", "length")
+    for word, name in TRAINED:
+        found = [row for row in _found(rows, word, name) if "word moved" in row]
+        if found:
+            settings = ", ".join(f"{number:g}" for number in found[0]["settings"])
+            means = [sum(row[key] for row in found) / len(found) for key in ("word moved", "word length")]
+            lines.append(f"| {WAYS[name].title} | {word} | {settings} | {means[0]:.2f} | {means[1]:.2f} |")
+    return lines
+
+
+def _tuning_table(rows: dict[str, Any]) -> list[str]:
+    lines = _heads("way", "settings tried", "style with the word", "without it", "right", "score")
+    for name, row in rows.items():
+        if name.startswith("tune-"):
+            settings = ", ".join(f"{number:g}" for number in row["settings"])
+            shares = " | ".join(f"{row[key]:.0%}" for key in ("reached", "leaked", "kept"))
+            best = max(r["score"] for r in rows.values() if r.get("way") == row["way"] and "score" in r)
+            score = f"**{row['score']:.2f}**" if row["score"] == best else f"{row['score']:.2f}"
+            lines.append(f"| {WAYS[row['way']].title} | {settings} | {shares} | {score} |")
+    return lines
+
+
+def _interval(values: Any) -> str:
+    found = [f"{number:.0%}" for number in interval(values)]
+    return f"{found[0]} ({found[1]} to {found[2]})"
+
+
+def _signed(values: Any) -> str:
+    found = [f"{number:+.0%}" for number in interval(values)]
+    return f"{found[0]} ({found[1]} to {found[2]})"
+
+
+def _grids(studies: Studies, rows: dict[str, Any]) -> None:
+    import numpy as np
+
+    asked, old = [[group[n].prompt for n in SHOWN] for group in (questions(), old_questions())]
+    columns = [f"{NONCE}, {prompt}" for prompt in asked] + asked
+    labels = {"before training": f"base-{NONCE}"}
+    labels |= {way.title: f"{NONCE}-{name}-0" for name, way in WAYS.items() if _found(rows, NONCE, name)}
+    kept = [np.load(studies.work / f"pictures-{name}.npy", allow_pickle=False) for name in labels.values()]
+    cells = [picture for groups in kept for group in groups[:2] for picture in group]
+    studies.grid("ways", "The same time for each way, the first training of each", columns, list(labels), cells)
+    labels = {f"before training, {KNOWN}": f"base-{KNOWN}"}
+    names = [way for word, way in TRAINED if word == KNOWN and _found(rows, KNOWN, way)]
+    labels |= {f"{WAYS[name].title}, {word}": f"{word}-{name}-0" for name in names for word in (NONCE, KNOWN)}
+    kept = [np.load(studies.work / f"pictures-{name}.npy", allow_pickle=False) for name in labels.values()]
+    cells = [picture for groups in kept for group in groups for picture in group]
+    columns = [f"WORD, {prompt}" for prompt in asked] + asked + old
+    studies.grid("triggers", f"{NONCE} and {KNOWN} as the word of the style", columns, list(labels), cells)
