@@ -17,6 +17,7 @@ from glitch_lora.training.recipe import Recipe
 from glitch_lora.training.schedule import LearningRateSchedule
 from glitch_lora.training.text_settings import EmbeddingSettings
 from glitch_lora.training.text_side import TextSide
+from text_twins import token_ids, transformers_twin
 from tiny_models import tiny_clip
 from training_scene import recipe
 
@@ -105,10 +106,9 @@ class _DiffusersInversion:
     def __init__(self, clip: Any, start: torch.Tensor, settings: EmbeddingSettings) -> None:
         from diffusers.optimization import get_scheduler
 
-        self.model = transformers_twin(clip)
+        self.model = transformers_twin(clip, "clip_l")
         self.ids = torch.tensor([[49406, 320, 1125, 539, NEW, *[49407] * 72]])
-        tokens = [token for token, _ in clip.tokenize("a photo of cat")["l"][0]]
-        assert self.ids[0, :4].tolist() == tokens[:4] and self.ids[0, 5:].tolist() == tokens[5:]
+        assert self.ids.ne(token_ids(clip, "clip_l", "a photo of cat")).nonzero().tolist() == [[0, 4]]
         self.start = start.detach().clone()
         self.originals = self.model.get_input_embeddings().weight.detach().clone()
         self.model.resize_token_embeddings(NEW + 1, mean_resizing=False)
@@ -136,20 +136,6 @@ class _DiffusersInversion:
         self.optimizer.zero_grad()
         self.table[:NEW] = self.originals
         return output.detach()
-
-
-def transformers_twin(clip: Any) -> Any:
-    """Return transformers' CLIPTextModel with the weights of a tiny CLIP-L; every weight must find its place."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    weights = clip.cond_stage_model.clip_l.transformer.state_dict()
-    config = CLIPTextConfig(
-        vocab_size=NEW, hidden_size=64, intermediate_size=128, num_attention_heads=4, num_hidden_layers=3
-    )
-    model = CLIPTextModel(config)
-    wanted = {name: weights[name if name in weights else f"text_model.{name}"] for name in model.state_dict()}
-    model.load_state_dict(wanted)
-    return model.eval()
 
 
 def words(settings: EmbeddingSettings, text: Any) -> Embeddings:
