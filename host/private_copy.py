@@ -24,7 +24,9 @@ def private_patcher(patcher: ModelPatcher, name: str) -> ModelPatcher:
     name: of the socket, for the message. Raises ValueError when neither can be done.
     """
     if patcher.cached_patcher_init is not None:
-        return patcher.clone(disable_dynamic=True, force_deepcopy=True)
+        read = patcher.clone(disable_dynamic=True, force_deepcopy=True)
+        _forget(read.model)  # where the loader put it on its device at once: its patcher of the copy is gone by now
+        return read
     if patcher.is_dynamic():
         raise ValueError(
             f"{name}: got a {type(patcher.model).__name__} whose loader cannot reload it and whose weights live in "
@@ -101,13 +103,18 @@ def load(patcher: ModelPatcher, *beside: ModelPatcher) -> None:
 
 def release(patcher: ModelPatcher) -> None:
     """Take the copy out of ComfyUI's list of loaded models and free its memory."""
-    loaded = comfy.model_management.current_loaded_models
-    for entry in [entry for entry in loaded if entry.model is patcher]:
-        loaded.remove(entry)
-        entry.model_finalizer.detach()
+    _forget(patcher.model)
     patcher.detach(unpatch_all=False)
     patcher.cleanup()
     comfy.model_management.soft_empty_cache()
+
+
+def _forget(network: nn.Module) -> None:
+    """Take a network out of ComfyUI's list of loaded models, whichever patcher it stands there with."""
+    loaded = comfy.model_management.current_loaded_models
+    for entry in [entry for entry in loaded if entry.real_model is not None and entry.real_model() is network]:
+        loaded.remove(entry)
+        entry.model_finalizer.detach()
 
 
 @contextmanager

@@ -186,6 +186,16 @@ def test_what_is_learnt_reaches_adapters_and_words_of_a_loaded_checkpoint(checkp
     assert word.grad is not None and word.grad.abs().max() > 0
 
 
+def test_a_reloaded_clip_stands_once_on_the_list_of_loaded_models(checkpoint: Path) -> None:
+    """On the CPU a CLIP is loaded as it is made: ComfyUI would take the loader's entry for a leak at every load."""
+    clip = comfy.sd.load_checkpoint_guess_config(str(checkpoint), output_vae=False, output_model=False)[1]
+    with private_text(clip) as text:
+        text.load()
+        loaded = comfy.model_management.current_loaded_models
+        own = [entry for entry in loaded if entry.real_model() is text.network]
+        assert [entry.model is None for entry in own] == [False]
+
+
 def test_the_layers_are_the_named_ones_of_the_named_encoders() -> None:
     with private_text(tiny_clip("sdxl")) as own:
         attention = own.layers("attention", ("clip_g",))
