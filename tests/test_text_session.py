@@ -8,7 +8,8 @@ import pytest
 import training_scene as scene
 from glitch_lora.dataset.dataset import Dataset
 from glitch_lora.training.session import Outcome, train
-from glitch_lora.training.text_settings import EmbeddingSettings
+from glitch_lora.training.text_settings import EmbeddingSettings, TextEncoderSettings
+from glitch_lora.training.text_side import TextSide
 
 WORD = EmbeddingSettings("zxq", captions="style templates")
 
@@ -29,3 +30,30 @@ def test_a_late_lora_still_learns_in_a_short_training(dataset: Dataset, tmp_path
     lora = run(dataset, tmp_path, network_start_frac=0.9).lora()
     ups = [tensor for name, tensor in lora.items() if name.endswith("lora_up.weight")]
     assert ups and all(up.abs().max() > 0 for up in ups)
+
+
+@pytest.mark.parametrize(
+    ("settings", "each"), [({}, False), ({"lora_dropout": 0.5}, True), ({"cache_in": "disk"}, True)]
+)
+def test_captions_are_kept_once_nothing_of_the_text_changes_them(
+    settings: dict[str, Any], each: bool, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the training that encodes every caption anew in every step, bit for bit."""
+    encoded: list[str] = []
+
+    def encode(self: TextSide, caption: str, step: int | None = None) -> Any:
+        encoded.append(caption)
+        return self._text.encode(caption, self.embeddings.vectors, False)
+
+    word, frac = replace(WORD, captions="captions", token="photograph", ti_frac=0.25), 0.25
+    side = {"embeddings": (word,), "text_encoder": TextEncoderSettings(1e-3, rank=2, text_encoder_frac=frac)}
+    everything = {"steps": 8, "batch_size": 2, "caption_dropout": 0.0, **side, **settings}
+    monkeypatch.setattr(TextSide, "encode", encode)
+    kept = run(dataset, tmp_path / "kept", **everything)
+    few = len(encoded)
+    encoded.clear()
+    monkeypatch.setattr(TextSide, "heard", encode)
+    anew = run(dataset, tmp_path / "anew", **everything)
+    assert few == (len(encoded) if each else 1 + 2 * 2 + 2), "probe, two steps with two captions, then each once"
+    assert kept.run.losses() == anew.run.losses()
+    assert kept.run.checkpoint(8).path.read_bytes() == anew.run.checkpoint(8).path.read_bytes()

@@ -17,7 +17,7 @@ from .encode import EncodedDataset, EncodedSample
 from .model import TrainableModel
 from .noise import training_noise
 from .objective import loss_per_sample, min_snr_weight
-from .parts import Pace, Part, PartRecord
+from .parts import Pace, Part, PartRecord, start_step
 from .randomness import seeded, uniform
 from .recipe import Recipe
 from .text_side import TextSide
@@ -207,7 +207,7 @@ class Training:
             caption = self._data.caption(draw.item, draw.variant)
             caption = "" if silent else self._text.training_caption(caption, step, i)
             if caption not in heard:  # equal captions of a batch share the work
-                heard[caption] = self._text.encode(caption)
+                heard[caption] = self._text.heard(caption, step)
             latent, size = self._data.latent(draw.item, draw.variant), self._data.size(draw.item, draw.variant)
             yield EncodedSample(latent, heard[caption], size)
 
@@ -259,7 +259,7 @@ def _network_part(adapters: LoraAdapters, recipe: Recipe, total_steps: int) -> P
     pace = Pace(
         recipe.learning_rate,
         recipe.lr_schedule,
-        min(round(recipe.network_start_frac * total_steps), total_steps - 1),  # the last step is the LoRA's, always
+        start_step(recipe.network_start_frac, total_steps),
         total_steps,
         recipe.warmup_steps,
         recipe.lr_cycles,

@@ -116,5 +116,10 @@ def stop_step(fraction: float, total_steps: int) -> int:
     return max(1, round(fraction * total_steps))
 
 
+def start_step(fraction: float, total_steps: int) -> int:
+    """Return how many of `total_steps` updates go by before a part joins that waits for this part of them, not all."""
+    return min(round(fraction * total_steps), total_steps - 1)
+
+
 def _own(entries: Mapping[str, Any], part: Part) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if key.rsplit(".", 1)[0] in part.parameters}

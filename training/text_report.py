@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .parts import stop_step
+from .parts import start_step, stop_step
 from .recipe import Recipe
 from .text_settings import ALL_ENCODERS, EmbeddingSettings, TextEncoderSettings
 from .words import prompt_text
@@ -16,7 +16,7 @@ def describe_text(recipe: Recipe, total: int) -> list[str]:
     """
     lines = [_encoders(recipe.text_encoder, total)] if recipe.text_encoder else []
     lines += [_word(word, total) for word in recipe.embeddings]
-    joins = round(recipe.network_start_frac * total)
+    joins = start_step(recipe.network_start_frac, total)
     if recipe.trains_text and not recipe.train_network:
         lines.append("The diffusion model has no LoRA in this run")
     elif joins:

@@ -35,6 +35,8 @@ class TextSide:
         self.adapters = self._inject(recipe.text_encoder) if recipe.text_encoder else None
         self.embeddings = Embeddings(text, recipe.embeddings, files, recipe.seed)
         self._captions = WordCaptions(recipe.embeddings, captions, recipe.seed)
+        self._stop = 0  # update number from which nothing changes any more
+        self._kept: dict[str, TextConditioning] = {}
 
     def _inject(self, settings: TextEncoderSettings) -> LoraAdapters:
         adapters = LoraAdapters(
@@ -61,7 +63,9 @@ class TextSide:
         """Return the parts of the text side, optimizers made: call it when the parameters are where they train."""
         settings = self._recipe.text_encoder
         parts = [self._encoder_part(settings, encoder, total_steps) for encoder in self.encoders] if settings else []
-        return parts + [self._word_part(word, total_steps) for word in self._recipe.embeddings]
+        parts += [self._word_part(word, total_steps) for word in self._recipe.embeddings]
+        self._stop = max(part.pace.stop for part in parts)
+        return parts
 
     def _encoder_part(self, settings: TextEncoderSettings, encoder: str, total_steps: int) -> Part:
         assert self.adapters is not None
@@ -89,6 +93,18 @@ class TextSide:
         """Return a caption's conditioning as the encoders and words are now, with gradients to what is trained."""
         return self._text.encode(caption, self.embeddings.vectors, self._recipe.prompt_syntax)
 
+    def heard(self, caption: str, step: int) -> TextConditioning:
+        """Return what `encode` gives for a caption in update number `step`, kept once nothing changes it any more.
+
+        With dropout on the adapters it changes to the end; a recipe that keeps its dataset on disk has no room for it.
+        """
+        drops = self.adapters is not None and self._recipe.lora_dropout > 0
+        if step < self._stop or drops or self._recipe.cache_in != "ram":
+            return self.encode(caption)
+        if caption not in self._kept:
+            self._kept[caption] = self.encode(caption)
+        return self._kept[caption]
+
     def encode_prompt(self, prompt: str) -> TextConditioning:
         """Return the conditioning of a sample's prompt, prompt syntax on."""
         return self._text.encode(prompt, self.embeddings.vectors, True)
@@ -104,6 +120,7 @@ class TextSide:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put the values of `state` back in."""
+        self._kept.clear()
         if self.adapters is not None:
             self.adapters.load(state)
         self.embeddings.load(state)
