@@ -25,32 +25,29 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-for _folder in ("scripts", "tests"):
+for _folder in ("scripts", "tests", "benchmarks"):
     sys.path.append(str(ROOT / _folder))
 
 from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
+from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy  # noqa: E402
 
 TIME_BAR = 0.5
-MIB = 2**20
 PICTURES = 4
 TOKENS = 77
 OURS, MERGED, BYPASS = "ours", "native", "native bypass"
 
 
-@dataclass(frozen=True)
-class Work:
-    """What one process does. arm: OURS, MERGED or BYPASS. latent: its side. blocks: counted ones, `steps` each."""
+@dataclass(frozen=True, kw_only=True)
+class StepWork(Work):
+    """What one process does. arm: OURS, MERGED or BYPASS. latent: its side."""
 
-    arm: str
     checkpointing: bool
     model: str
     checkpoint: str
@@ -59,126 +56,17 @@ class Work:
     rank: int
     latent: int
     depth: int
-    threads: int
-    device: str
-    blocks: int
-    steps: int
-    warm_up: int
 
 
 # In the process of one arm
 
 
-class Turns:
-    """Waits for this arm's turn, times the steps of a block, reports them, and in the end the memory."""
-
-    def __init__(self, work: Work) -> None:
-        self._left = [work.warm_up, *[work.steps] * work.blocks]
-        self._seconds: list[float] = []
-        self._trained: dict[str, int] = {}
-        self._since = self._processor = 0.0
-
-    def start(self, parameters: int, layers: int) -> None:
-        """Say that everything is set up; return when it is this arm's turn."""
-        self._trained = {"parameters": parameters, "layers": layers}
-        self._memory = Memory()
-        self._report(ready=True)
-        self._wait()
-
-    def step_done(self) -> None:
-        """Count one step; at the end of a block, report it and wait for the next turn."""
-        _synchronize()
-        now = time.perf_counter()
-        self._seconds.append(now - self._since)
-        self._since = now
-        if len(self._seconds) == self._left[0]:
-            self._report(seconds=self._seconds, processor=(time.process_time() - self._processor) / self._left[0])
-            self._left, self._seconds = self._left[1:], []
-            if self._left:
-                self._wait()
-
-    def finish(self) -> None:
-        """Report the memory."""
-        self._report(**self._memory.peaks(), **self._trained)
-
-    def _wait(self) -> None:
-        sys.stdin.readline()
-        self._processor = time.process_time()
-        self._since = time.perf_counter()
-
-    def _report(self, **values: Any) -> None:
-        print(json.dumps(values), file=sys.__stdout__, flush=True)
-
-
-class Memory:
-    """Peak memory in bytes: of the whole process, and while stepping over what it held before the first step.
-
-    On CUDA it is the device's allocated memory, else the resident set of the process.
-    """
-
-    def __init__(self) -> None:
-        import torch
-
-        self._cuda = torch.cuda.is_available() and _comfy_device().type == "cuda"
-        self._before = self._peak()
-        self._loaded = torch.cuda.memory_allocated() if self._cuda else self._resident()
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
-        elif _linux():
-            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-
-    def peaks(self) -> dict[str, int]:
-        """Return "peak" of the process, "growth" of the steps' peak over the loaded state."""
-        peak = self._peak()
-        return {"peak": max(peak, self._before), "growth": peak - self._loaded}
-
-    def _peak(self) -> int:
-        import torch
-
-        if self._cuda:
-            return torch.cuda.max_memory_allocated()
-        if _linux():
-            return _status("VmHWM")
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-    def _resident(self) -> int:
-        return _status("VmRSS") if _linux() else self._before
-
-
-def _linux() -> bool:
-    return Path("/proc/self/clear_refs").exists()
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
-
-
-def _synchronize() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _comfy_device() -> Any:
-    from comfy.model_management import get_torch_device
-
-    return get_torch_device()
-
-
-def run_arm(work: Work) -> None:
+def run_arm(work: StepWork) -> None:
     """Set the arm up and take its turns; reports go to standard output, everything else that is printed does not."""
     import torch
 
     sys.stdout = sys.stderr
-    sys.path.append(os.environ["COMFYUI_PATH"])
-    import comfy.cli_args
-
-    comfy.cli_args.args.cpu = work.device == "cpu" or not torch.cuda.is_available()
-    torch.set_num_threads(work.threads)
+    import_comfy(work)
     turns = Turns(work)
     with torch.inference_mode():  # as ComfyUI runs every node
         model = _model(work)
@@ -186,7 +74,7 @@ def run_arm(work: Work) -> None:
     turns.finish()
 
 
-def _model(work: Work) -> Any:
+def _model(work: StepWork) -> Any:
     if work.model == "tiny":
         from tiny_models import tiny_sd15
 
@@ -218,7 +106,7 @@ def _adapted(model: Any) -> list[str]:
     return family_of(model).layers(model.model.diffusion_model, "all-linear+conv")
 
 
-def _ours(work: Work, model: Any, turns: Turns) -> None:
+def _ours(work: StepWork, model: Any, turns: Turns) -> None:
     """Train as `GlitchTrain` does, metrics file included."""
     register_pack()
     import torch
@@ -229,7 +117,7 @@ def _ours(work: Work, model: Any, turns: Turns) -> None:
     from glitch_lora.training.recipe import Recipe
     from glitch_lora.training.run import RunWriter
 
-    total = work.warm_up + work.blocks * work.steps
+    total = work.total
     recipe = Recipe(
         steps=total,
         batch_size=work.batch,
@@ -256,11 +144,12 @@ def _ours(work: Work, model: Any, turns: Turns) -> None:
 
             with torch.enable_grad():
                 training = Training(private, adapters, data, recipe, total)
-                turns.start(sum(p.numel() for p in adapters.named_parameters().values()), len(layers))
+                trained = sum(p.numel() for p in adapters.named_parameters().values())
+                turns.start(parameters=trained, layers=len(layers))
                 training.run(total, after_step)
 
 
-def _encoded(work: Work, model: Any, recipe: Any, folder: Path) -> Any:
+def _encoded(work: StepWork, model: Any, recipe: Any, folder: Path) -> Any:
     """Return the benchmark's latents and conditioning as an encoded dataset; the pictures only stand for them."""
     import numpy as np
     from glitch_lora.dataset.from_images import dataset_from_images
@@ -290,7 +179,7 @@ def _encoded(work: Work, model: Any, recipe: Any, folder: Path) -> Any:
     return encode_dataset(dataset, Encoders(), recipe, {"vae": "", "clip": ""}, RamStore(), Events())
 
 
-def _native(work: Work, model: Any, turns: Turns) -> None:
+def _native(work: StepWork, model: Any, turns: Turns) -> None:
     """Run `TrainLoraNode` once; its progress bar, told of every step, takes the turns."""
     import comfy.utils
     import torch
@@ -319,7 +208,7 @@ def _native(work: Work, model: Any, turns: Turns) -> None:
     settings = {
         "model": model,
         "batch_size": work.batch,
-        "steps": work.warm_up + work.blocks * work.steps,
+        "steps": work.total,
         "grad_accumulation_steps": 1,
         "learning_rate": 1e-4,
         "rank": work.rank,
@@ -382,118 +271,18 @@ def _counted(setup: Callable[..., Any], trained: dict[str, int]) -> Callable[...
 # In the process that compares
 
 
-@dataclass(frozen=True)
-class Result:
-    """One arm's measurement. seconds: of each step, by block. processor: of a step, by block. peak, growth: bytes."""
-
-    work: Work
-    seconds: list[list[float]]
-    processor: list[float]
-    peak: int
-    growth: int
-    parameters: int
-    layers: int
-
-    @property
-    def typical(self) -> float:
-        """Median seconds of a step."""
-        return median(seconds for block in self.seconds for seconds in block)
-
-
-class Arm:
-    """A running process of one arm."""
-
-    def __init__(self, work: Work, process: "subprocess.Popen[str]", log: Any) -> None:
-        self.work = work
-        self._process = process
-        self._log = log
-        self._seconds: list[list[float]] = []
-        self._processor: list[float] = []
-
-    def answer(self) -> dict[str, Any]:
-        """Return the arm's next report. Raises RuntimeError with the end of its log if it died."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.seek(0)
-            raise RuntimeError(f"{self.work.arm} ended early:\n" + "".join(self._log.readlines()[-15:]))
-        return json.loads(line)
-
-    def take_turn(self, counted: bool) -> None:
-        """Let it run one block."""
-        assert self._process.stdin is not None
-        print(file=self._process.stdin, flush=True)
-        block = self.answer()
-        if counted:
-            self._seconds.append(block["seconds"])
-            self._processor.append(block["processor"])
-
-    def result(self) -> Result:
-        """Return everything measured; the arm has run all its blocks."""
-        return Result(self.work, self._seconds, self._processor, **self.answer())
-
-
-def compare(works: list[Work], environment: Any) -> list[Result]:
-    """Run the arms turn by turn and return their results; every second round in the opposite order."""
-    with ExitStack() as stack:
-        arms = []
-        for work in works:
-            arm = stack.enter_context(_started(work, environment))
-            arm.answer()  # one set-up at a time
-            arms.append(arm)
-        for turn in range(1 + works[0].blocks):
-            for arm in arms if turn % 2 else reversed(arms):
-                arm.take_turn(counted=turn > 0)
-        return [arm.result() for arm in arms]
-
-
-def compare_apart(works: list[Work], environment: Any) -> list[Result]:
-    """The same with one process at a time, a new one for each arm and round: slower, in the memory of one arm."""
-    rounds = []
-    for _ in range(works[0].blocks):
-        rounds.append([compare([replace(work, blocks=1)], environment)[0] for work in works])
-    return [_joined(results) for results in zip(*rounds, strict=True)]
-
-
-def _joined(results: Sequence[Result]) -> Result:
-    """Return one arm's rounds as one result."""
-    return replace(
-        results[0],
-        seconds=[block for result in results for block in result.seconds],
-        processor=[block for result in results for block in result.processor],
-        peak=max(result.peak for result in results),
-        growth=max(result.growth for result in results),
-    )
-
-
-@contextmanager
-def _started(work: Work, environment: Any) -> Iterator[Arm]:
-    command = [str(environment.python), str(Path(__file__).resolve()), "--arm", json.dumps(asdict(work))]
-    variables = environment.variables() | {"OMP_NUM_THREADS": str(work.threads)}
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        try:
-            yield Arm(work, process, log)
-        finally:
-            process.kill()
-            process.communicate()
-
-
 def report(results: list[Result]) -> bool:
     """Print the table and the bars of one checkpointing setting; return whether both bars hold."""
     for result in results:
-        steps = [seconds for block in result.seconds for seconds in block]
+        steps = result.all_seconds
         print(
             f"  {result.work.arm:14} {result.typical:8.3f} s/step ({min(steps):.3f} to {max(steps):.3f})"
             f"  peak {result.peak / MIB:7.0f} MiB, steps add {result.growth / MIB:7.0f} MiB"
-            f"  [{result.layers} layers, {result.parameters} parameters]"
+            f"  [{result.told['layers']} layers, {result.told['parameters']} parameters]"
         )
     ours, *native = results
     faster = min(native, key=lambda result: result.typical)
-    ratios = [median(mine) / median(theirs) for mine, theirs in zip(ours.seconds, faster.seconds, strict=True)]
-    processor = [mine / theirs for mine, theirs in zip(ours.processor, faster.processor, strict=True)]
+    ratios, processor = ours.times(faster), ours.processor_times(faster)
     time_holds, memory_holds = median(ratios) <= TIME_BAR, ours.peak <= faster.peak
     print(f"  against {faster.work.arm}, its faster mode:")
     print(
@@ -525,7 +314,7 @@ def main() -> int:
     held = []
     for checkpointing in {"off": [False], "on": [True], "both": [False, True]}[chosen.checkpointing]:
         works = [
-            Work(
+            StepWork(
                 arm=arm,
                 checkpointing=checkpointing,
                 checkpoint=checkpoint,
@@ -541,7 +330,7 @@ def main() -> int:
         ]
         depth = f" (native depth {chosen.depth})" if checkpointing else ""
         print(f"gradient checkpointing {'on' + depth if checkpointing else 'off'}", flush=True)
-        held.append(report((compare_apart if chosen.apart else compare)(works, environment)))
+        held.append(report((compare_apart if chosen.apart else compare)(__file__, works, environment)))
     return 0 if all(held) else 1
 
 
@@ -575,7 +364,7 @@ def _checkpoint(model: str, environment: Any) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--arm"]:
-        run_arm(Work(**json.loads(sys.argv[2])))
+    if sys.argv[1:2] == [ARM]:
+        run_arm(StepWork(**json.loads(sys.argv[2])))
     else:
         sys.exit(main())
