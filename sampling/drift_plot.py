@@ -64,11 +64,15 @@ class _Drawing:
         self.page = Image.new("RGB", (width, height), PAPER)
         self.canvas = ImageDraw.Draw(self.page)
         self.last = found.steps[-1]
+        self.label = round(self.width * 0.2)
+        across = round(self.width * _LEFT) - 2 * self.unit - self.label - self.unit * (len(found.encoders) - 1)
+        self.cell = across / (len(found.encoders) * len(found.steps))
+        self.numbered = self.cell >= 3.2 * self.unit
 
     def draw(self) -> Image.Image:
         """Return the picture."""
         top = self._header()
-        self._map(self.unit, top, round(self.width * _LEFT) - self.unit, self.height - self.unit)
+        self._map(self.unit, top, self.height - self.unit)
         left = round(self.width * _LEFT) + self.unit
         bottom = self._learnt(left, top) if self.words else top
         self._company(left, bottom)
@@ -108,52 +112,47 @@ class _Drawing:
             share = 10 ** (log10(_LEAST) + (log10(_MOST) - log10(_LEAST)) * x / width)
             self.canvas.line((left + x, top, left + x, top + self.unit - 2), fill=colour(share))
         self.canvas.rectangle((left, top, left + width, top + self.unit - 2), outline=FAINT)
-        told = f"colour: {percent(_LEAST)} to {percent(_MOST)} of the distance between two texts; number: 1 - cosine"
+        told = f"colour: {percent(_LEAST)} to {percent(_MOST)} of the distance between two texts"
+        told += "; number: 1 - cosine" if self.numbered else ""
         self._text((left + width + self.unit, top - self.unit * 0.15), told, self.width - width - 3 * self.unit, FAINT)
         return top + round(self.unit * 1.8)
 
-    def _map(self, left: int, top: int, right: int, bottom: int) -> None:
+    def _map(self, left: int, top: int, bottom: int) -> None:
         blocks = self._blocks(bottom - top - 2 * self.line)
-        label = round((right - left) * 0.34)
-        columns = len(self.found.encoders) * len(self.found.steps)
-        gap = self.unit // 2
-        cell = (right - left - label - gap * (len(self.found.encoders) - 1)) / columns
-        edges = {
-            encoder: left + label + place * (cell * len(self.found.steps) + gap)
-            for place, encoder in enumerate(self.found.encoders)
-        }
-        self._heads(edges, top, cell)
+        apart = self.cell * len(self.found.steps) + self.unit
+        edges = {name: left + self.label + place * apart for place, name in enumerate(self.found.encoders)}
+        self._heads(edges, top)
         top += 2 * self.line
         for block in blocks:
             for row in block:
-                self._text((left, top + self.line * 0.12), row.label, label - self.unit * 0.5, row.ink)
+                self._text((left, top + self.line * 0.12), row.label, self.label - self.unit * 0.5, row.ink)
                 for encoder, values in row.cells.items():
-                    self._cells(edges[encoder], top, cell, values)
+                    self._cells(edges[encoder], top, values)
                 top += self.line
-            top += gap
+            top += self.unit // 2
 
-    def _heads(self, edges: dict[str, float], top: int, cell: float) -> None:
+    def _heads(self, edges: dict[str, float], top: int) -> None:
         widest = max(len(str(step)) for step in self.found.steps) * self.unit * 0.7
-        every = max(1, -(-round(widest) // max(1, round(cell))))
+        every = max(1, -(-round(widest) // max(1, round(self.cell))))
         for encoder, left in edges.items():
-            self._text((left, top), encoder, cell * len(self.found.steps), FAINT)
+            self._text((left, top), encoder, self.cell * len(self.found.steps), FAINT)
             for place, step in enumerate(self.found.steps):
                 if (len(self.found.steps) - 1 - place) % every == 0:
-                    room = cell * every
-                    self._centred(left + cell * place + cell / 2, top + self.line, str(step), room, INK)
+                    middle = left + self.cell * (place + 0.5)
+                    self._centred(middle, top + self.line, str(step), self.cell * every, INK)
 
-    def _cells(self, left: float, top: float, cell: float, values: Sequence[tuple[float, float]]) -> None:
+    def _cells(self, left: float, top: float, values: Sequence[tuple[float, float]]) -> None:
         for place, (value, share) in enumerate(values):
             box = (
-                round(left + cell * place),
+                round(left + self.cell * place),
                 round(top),
-                round(left + cell * (place + 1)) - 2,
+                round(left + self.cell * (place + 1)) - 2,
                 round(top) + self.line - 2,
             )
             self.canvas.rectangle(box, fill=colour(share), outline=RULE)
-            if cell >= 3.2 * self.unit:
+            if self.numbered:
                 ink = PAPER if share > 0.12 else INK
-                self._centred((box[0] + box[2]) / 2, top + self.line * 0.08, figure(value), cell - 4, ink)
+                self._centred((box[0] + box[2]) / 2, top + self.line * 0.08, figure(value), self.cell - 4, ink)
 
     def _centred(self, middle: float, top: float, text: str, room: float, ink: str) -> None:
         lettering = fit(text, round(self.unit * 0.9), max(1, round(room)), self.line)
@@ -213,11 +212,12 @@ class _Drawing:
 
     def _learnt(self, left: int, top: int) -> int:
         """Write what the learnt vectors have become; returns where they end."""
-        room, limit = self.width - left - self.unit, top + (self.height - top) * 0.4
+        room, limit = self.width - left - self.unit, top + (self.height - top) * 0.3
         top += self._text((left, top), f"Learnt vectors at step {self.last}", room, FAINT)
         for vector in (each for each in self.words if each.step == self.last):
             if top > limit:
-                return top + self._text((left, top), "and more: see the table", room, FAINT)
+                top += self._text((left, top), "and more: see the table", room, FAINT)
+                break
             since = "start" if vector.since == START else f"step {vector.since}"
             near = ", ".join(one.word for one in vector.near)
             name = f"{vector.token} {vector.number} ({vector.encoder}): length {vector.length:.2f}, "

@@ -20,7 +20,7 @@ _WORD_COLUMNS = ("step", "encoder", "word", "vector", "length", "moved", "cosine
 _JOINED = "; "
 # Of the distance between two texts: what the mean drift is called, in the report and nowhere else.
 _VERDICTS = ((0.01, "hardly moved"), (0.1, "moved a little"), (0.5, "moved clearly"))
-_FAR = "left their places: they moved about as far as texts lie apart"
+_FAR = "left their places: they moved half as far as texts lie apart, or farther"
 
 
 def drift_report(found: TextDrift, words: Sequence[VectorDrift]) -> str:
