@@ -8,8 +8,8 @@ Which names every reader knows differs by family:
 - SDXL: the original names, `lora_unet_input_blocks_4_1_proj_in`, which kohya's trainer, with a UNet of its own for
   SDXL, writes. ComfyUI and diffusers read them for every layer inside the blocks, and the first and last one.
 - Diffusion transformers: `diffusion_model.` and the module's own path.
-- Text encoders: kohya's `lora_te_` where there is one, `lora_te1_` (CLIP-L) and `lora_te2_` (CLIP-G) of SDXL, and the
-  path inside the encoder.
+- Text encoders: kohya's `lora_te_` where there is one, `lora_te1_` (CLIP-L) and `lora_te2_` (CLIP-G) of SDXL,
+  `lora_te1_` (CLIP-L) and `lora_te3_` (T5) of FLUX.1, and the path inside the encoder.
 """
 
 from typing import Any
@@ -32,7 +32,11 @@ def lora_names(model: Any) -> dict[str, str]:
 
 _TEXT_KEYS = ("lora_te", "text_encoder")
 # The text encoders of a model, by ComfyUI's names -> what the keys of each begin with.
-TEXT_PREFIXES = {("clip_l",): ("lora_te_",), ("clip_l", "clip_g"): ("lora_te1_", "lora_te2_")}
+TEXT_PREFIXES = {
+    ("clip_l",): ("lora_te_",),
+    ("clip_l", "clip_g"): ("lora_te1_", "lora_te2_"),
+    ("clip_l", "t5xxl"): ("lora_te1_", "lora_te3_"),
+}
 
 
 def text_lora_names(encoders: torch.nn.Module) -> dict[str, str]:

@@ -20,12 +20,32 @@ from ..training.conditioning import TextConditioning
 from ..training.words import Vectors
 from .blocks import checkpointed, given, out_of_place
 from .lora_keys import TEXT_PREFIXES, text_lora_names
-from .private_copy import bake_patches, in_training, load, own_weights, private_patcher, release, strip_hooks
+from .private_copy import (
+    PLAIN_DTYPES,
+    bake_patches,
+    in_training,
+    load,
+    own_weights,
+    private_patcher,
+    release,
+    strip_hooks,
+)
 from .words import literal_tokenizer, prompt_tokenizer
 
 # Encoders whose gradients are proved (tests/test_text_gradients.py), by ComfyUI's name, and where adapters belong.
-_ATTENTION = {"clip_l": r"\.self_attn\.(q|k|v|out)_proj$", "clip_g": r"\.self_attn\.(q|k|v|out)_proj$"}
-_FEED_FORWARD = {"clip_l": r"\.mlp\.fc[12]$", "clip_g": r"\.mlp\.fc[12]$"}
+_ATTENTION = {
+    "clip_l": r"\.self_attn\.(q|k|v|out)_proj$",
+    "clip_g": r"\.self_attn\.(q|k|v|out)_proj$",
+    "t5xxl": r"\.SelfAttention\.[qkvo]$",
+}
+_FEED_FORWARD = {
+    "clip_l": r"\.mlp\.fc[12]$",
+    "clip_g": r"\.mlp\.fc[12]$",
+    "t5xxl": r"\.DenseReluDense\.w(i|i_0|i_1|o)$",
+}
+_IN_PLACE = frozenset({"CLIPLayer", "T5LayerSelfAttention", "T5LayerFF"})
+_ATTENDING = frozenset({"CLIPAttention", "T5Attention"})
+_CHECKPOINTED = frozenset({"CLIPLayer", "T5Block"})
 
 
 class TrainingText:
@@ -108,25 +128,29 @@ class TrainingText:
     def training(self, gradient_checkpointing: bool) -> Iterator[None]:
         """Hold the encoders ready for forward and backward passes; everything is as before afterwards."""
         with ExitStack() as stack:
-            stack.enter_context(out_of_place(self._layers))
+            stack.enter_context(out_of_place(self._in_place))
             # ComfyUI's other attention adds the mask in place, which is lost under `out_of_place`.
             stack.enter_context(given(self._attentions, optimized_attention=attention_pytorch))
             if gradient_checkpointing:
-                stack.enter_context(checkpointed(self._layers))
+                stack.enter_context(checkpointed(self._recomputed))
             stack.enter_context(in_training())
             yield
 
     # Found once: adapters replace what is in these blocks, never the blocks.
     @cached_property
-    def _layers(self) -> list[nn.Module]:
-        return self._blocks("CLIPLayer")
+    def _in_place(self) -> list[nn.Module]:
+        return self._blocks(_IN_PLACE)
+
+    @cached_property
+    def _recomputed(self) -> list[nn.Module]:
+        return self._blocks(_CHECKPOINTED)
 
     @cached_property
     def _attentions(self) -> list[nn.Module]:
-        return self._blocks("CLIPAttention")
+        return self._blocks(_ATTENDING)
 
-    def _blocks(self, name: str) -> list[nn.Module]:
-        return [module for module in self.network.modules() if type(module).__name__ == name]
+    def _blocks(self, names: frozenset[str]) -> list[nn.Module]:
+        return [module for module in self.network.modules() if type(module).__name__ in names]
 
     def _encoder(self, name: str) -> Any:
         return getattr(self.network, name).transformer
@@ -143,13 +167,20 @@ def encoder_widths(clip: Any) -> dict[str, int]:
 
 
 def require_trainable_text(clip: Any) -> None:
-    """Raise ValueError for a CLIP with encoders whose gradients are not proved or that no LoRA file names together."""
+    """Raise ValueError for encoders whose gradients are not proved, or that no LoRA file names together."""
     names = tuple(encoder_widths(clip))
     if names not in TEXT_PREFIXES or not set(names) <= set(_ATTENTION):
         allowed = " or ".join(" with ".join(known) for known in TEXT_PREFIXES)
+        kind = type(clip.cond_stage_model).__name__
         raise ValueError(
-            f"clip: got a {type(clip.cond_stage_model).__name__} with the encoders {list(names)}, allowed for training "
-            f"words or text encoders are {allowed}, take these settings off the recipe or use an SD1.5 or SDXL model"
+            f"clip: got a {kind} with the encoders {list(names)}, allowed for training words or text encoders are "
+            f"{allowed}, take these settings off the recipe or use an SD1.5, SDXL or FLUX.1 model"
+        )
+    narrow = {str(weight.dtype) for weight in clip.cond_stage_model.parameters() if weight.dtype not in PLAIN_DTYPES}
+    if narrow:
+        raise ValueError(
+            f"clip: got text encoders in {sorted(narrow)}, allowed for training words or text encoders are fp16, bf16 "
+            "and fp32, load the files of one of these"
         )
 
 

@@ -20,14 +20,14 @@ from glitch_lora.host.text_model import private_text
 from glitch_lora.training.adapters import LoraAdapters
 from glitch_lora.training.conditioning import SizeConditioning, TextConditioning
 from glitch_lora.training.objective import loss_per_sample
-from tiny_models import random_demo_weights, tiny_clip, tiny_sd15, tiny_sdxl
+from tiny_models import random_demo_weights, tiny_clip, tiny_flux, tiny_sd15, tiny_sdxl
 from torch.overrides import TorchFunctionMode
 
 from nodes import CLIPTextEncode
 
-FAMILIES = {"sd15": tiny_sd15, "sdxl": tiny_sdxl}
-ENCODERS = {"sd15": ("clip_l",), "sdxl": ("clip_l", "clip_g"), "glitch-demo": ("clip_l",)}
-CHANNELS = {"sd15": 4, "sdxl": 4, "glitch-demo": 48}
+FAMILIES = {"sd15": tiny_sd15, "sdxl": tiny_sdxl, "flux": tiny_flux}
+ENCODERS = {"sd15": ("clip_l",), "sdxl": ("clip_l", "clip_g"), "flux": ("clip_l", "t5xxl"), "glitch-demo": ("clip_l",)}
+CHANNELS = {"sd15": 4, "sdxl": 4, "flux": 16, "glitch-demo": 48}
 # The second spans several windows and is cut within a word of nine vectors; both read weights.
 CAPTIONS = ("a (photograph:1.3) of prtkl", "a painting, very old, " * 14 + "(of <ninefold>:0.8) and ((prtkl))")
 COUNTS = {"prtkl": 2, "ninefold": 9}
@@ -164,6 +164,9 @@ def test_plain_checkpointed_and_finite_difference_gradients_agree(family: str, t
             adapted = [name for name in plain if name.startswith(f"{encoder}.")]
             require_derivative(scene, plain, adapted)
             for token in COUNTS:
+                if (family, encoder, token) == ("flux", "clip_l", "ninefold"):
+                    assert not plain["embedding.ninefold.clip_l"].any(), "FLUX.1 hears CLIP-L's first window alone"
+                    continue
                 require_derivative(scene, plain, [f"embedding.{token}.{encoder}"])
                 assert plain[f"embedding.{token}.{encoder}"].norm(dim=-1).min() > 0, "every vector must take part"
         require_derivative(scene, plain, list(plain))
@@ -210,12 +213,13 @@ def test_the_forward_that_trains_is_cliptextencodes(family: str, skip: int | Non
                 with text.training(checkpointing):
                     ours = text.encode(caption, {}, prompt_syntax=True)
                 assert ours.cross_attn.requires_grad, "the adapters are in the graph"
-                assert _close(ours.cross_attn, expected)
-                assert _close(ours.extras["pooled_output"], extras["pooled_output"])
+                assert _close(ours.cross_attn, expected, family)
+                assert _close(ours.extras["pooled_output"], extras["pooled_output"], family)
 
 
-def _close(ours: torch.Tensor, expected: torch.Tensor) -> bool:
-    return bool((ours - expected).abs().max() <= 1e-6 * expected.abs().max())
+def _close(ours: torch.Tensor, expected: torch.Tensor, family: str) -> bool:
+    bar = 5e-6 if family == "flux" else 1e-6  # T5 adds up large numbers before its norm: fp32 rounds more there
+    return bool((ours - expected).abs().max() <= bar * expected.abs().max())
 
 
 def _clip_layer() -> tuple[Any, torch.Tensor]:

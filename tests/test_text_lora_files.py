@@ -37,7 +37,7 @@ TEXT = "a photograph of a cat"
 
 def trained_on(targets: TextTargets) -> Recipe:
     """A short recipe whose adapters and words move far, with an alpha that is not the rank."""
-    encoders = TextEncoderSettings(0.05, 0.05, rank=4, alpha=2.0, target_modules=targets)
+    encoders = TextEncoderSettings(0.05, 0.05, 0.05, rank=4, alpha=2.0, target_modules=targets)
     return recipe(steps=3, checkpoint_every=0, rank=8, alpha=8.0, text_encoder=encoders, embeddings=(WORD,))
 
 
@@ -67,9 +67,13 @@ class Scene:
                 yield side
 
 
-@pytest.fixture(
-    scope="module", params=[(family, targets) for family in FAMILIES for targets in ("attention", "attention+ff")]
-)
+KINDS = [
+    *((family, targets) for family in FAMILIES for targets in ("attention", "attention+ff")),
+    ("flux", "attention+ff"),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return Scene(*request.param, tmp_path_factory.mktemp("run"))
 
@@ -129,7 +133,8 @@ def test_patched_weights_are_the_definition_of_a_lora(scene: Scene) -> None:
     unheard = {name for name in names if scene.family == "sdxl" and "te1_text_model_encoder_layers_2" in name}
     assert changed == {key_map[name] for name in names - unheard}
     layers = 6 if scene.recipe.text_encoder and "ff" in scene.recipe.text_encoder.target_modules else 4
-    assert len(names) == layers * 3 * (2 if scene.family == "sdxl" else 1)
+    in_t5 = 2 * 7  # of its feed-forward layers there are three
+    assert len(names) == layers * 3 * (2 if scene.family == "sdxl" else 1) + (in_t5 if scene.family == "flux" else 0)
     for name in names:
         down, up = (scene.tensors[f"{name}.lora_{part}.weight"].double() for part in ("down", "up"))
         wanted = before[key_map[name]].double() + float(scene.tensors[f"{name}.alpha"]) / down.shape[0] * up @ down
@@ -161,6 +166,7 @@ def as_diffusers_encodes(pipe: Any, clip: Any, family: str) -> TextConditioning:
     return TextConditioning(hidden, {"pooled_output": second.text_embeds})
 
 
+@pytest.mark.parametrize("scene", KINDS[:-1], indirect=True)  # it takes no LoRA on T5
 def test_diffusers_loads_every_key_and_encodes_as_in_training(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     pipe = pipeline(scene)
     base = as_diffusers_encodes(pipe, scene.wires._clip, scene.family)

@@ -232,6 +232,14 @@ def test_encoders_whose_gradients_are_not_proved_are_refused_by_name() -> None:
         require_trainable_text(clip)
 
 
+def test_encoders_in_eight_bits_are_refused() -> None:
+    clip = tiny_clip("flux")
+    layer = clip.cond_stage_model.t5xxl.transformer.encoder.block[0].layer[0].SelfAttention.q
+    layer.weight.data = layer.weight.data.to(torch.float8_e4m3fn)
+    with pytest.raises(ValueError, match=r"float8_e4m3fn.*allowed .* fp16, bf16 and fp32"):
+        require_trainable_text(clip)
+
+
 def test_an_unload_between_two_forwards_changes_nothing() -> None:
     with private_text(tiny_clip("sd15")) as own, torch.no_grad():
         own.load()

@@ -75,10 +75,11 @@ def lora_state_dict(
     unnamed = sorted(set(adapters) - set(names))
     if unnamed:
         raise ValueError(f"LoRA file: got adapters on {unnamed[:5]}, allowed {len(names)} named layers, leave them out")
-    down_suffix, up_suffix = _SUFFIXES[style]
     tensors: dict[str, torch.Tensor] = {}
     for module, adapter in adapters.items():
         prefix = names[module]
+        # Text encoders have kohya's names in every family.
+        down_suffix, up_suffix = _SUFFIXES["kohya" if prefix.startswith("lora_") else style]
         tensors[prefix + down_suffix] = _cast(prefix + down_suffix, adapter.down, dtype)
         tensors[prefix + up_suffix] = _cast(prefix + up_suffix, adapter.up, dtype)
         tensors[prefix + ".alpha"] = torch.tensor(float(adapter.alpha), dtype=torch.float32)
