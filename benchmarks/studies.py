@@ -43,13 +43,13 @@ def arguments(description: str, arms: Collection[str], folder: str, docs: str) -
 class Trained:
     """A finished training: what its checkpoints hold (step -> tensors), and what it took.
 
-    cpu_seconds: of this process. clock: the process's seconds at the end of each step, from the training's start.
+    seconds: on the wall. clock: this process's own seconds at the end of each step. losses: of each step.
     """
 
     checkpoints: dict[int, dict[str, Any]]
     seconds: float
-    cpu_seconds: float
     clock: tuple[float, ...]
+    losses: tuple[float, ...]
 
 
 class Studies:
@@ -110,10 +110,10 @@ class Studies:
         clock = _Clock()
         started = time.perf_counter()
         outcome = train(ComfyGraph(*self.parts), dataset, Recipe(**(settings | recipe)), request, clock)
-        taken = time.perf_counter() - started, clock.seconds()
+        seconds = time.perf_counter() - started
         steps = [checkpoint.step for checkpoint in outcome.run.checkpoints()]
         tensors = {step: load_safetensors(outcome.run.checkpoint(step).path)[0] for step in steps}
-        return Trained(tensors, *taken, tuple(clock.steps))
+        return Trained(tensors, seconds, tuple(clock.steps), tuple(outcome.run.losses()))
 
     def with_checkpoint(self, tensors: dict[str, Any] | None) -> tuple[Any, Any, Any]:
         """Return the parts with a checkpoint on them, as Apply Checkpoint puts it there: its LoRA and its words."""
@@ -146,18 +146,13 @@ class _Clock:
 
     def __init__(self) -> None:
         self.steps: list[float] = []
-        self._started = time.process_time()
-
-    def seconds(self) -> float:
-        """Return how long this process has computed since the training began."""
-        return time.process_time() - self._started
 
     def check(self) -> None: ...
     def status(self, line: str) -> None: ...
     def preview(self, step: int, image: Any) -> None: ...
 
     def step(self, step: int, total: int, line: str) -> None:
-        self.steps.append(self.seconds())
+        self.steps.append(time.process_time())
 
 
 def _weights_hash() -> str:

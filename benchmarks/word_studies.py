@@ -19,9 +19,9 @@ from typing import Any
 
 from studies import Studies, Trained, arguments, mean
 from style_questions import StyleQuestion, right
-from word_studies_page import SHOWN, document, moved
+from word_studies_page import LOSS_STEPS, SHOWN, document, moved
 from word_studies_questions import STYLE, dataset, old_questions, questions, styled_pictures, tuning_questions
-from word_studies_ways import KNOWN, NONCE, SEEDS, SETTINGS_OF, TRAINED, WAYS, WITH_LORA
+from word_studies_ways import KNOWN, NONCE, SEEDS, SETTINGS_OF, STEPS_OF, TRAINED, WAYS, WITH_LORA
 
 BUDGET = 30.0  # seconds of one core for each training
 PACE_STEPS, PACE_ROUNDS = 8, 3
@@ -58,17 +58,15 @@ def main() -> int:
 
 
 def _measured(parts: Any, questions: Sequence[StyleQuestion], word: str = "") -> tuple[dict[str, Any], list[Any]]:
-    """Return, for each question, the amount of the style and whether colour and shape are right; and the pictures."""
+    """Return, for each question, the amount of the style and whether the content is right; and the pictures."""
     from demo_pictures import pictures
     from glitch_lora.demo.styles import STYLES
 
     prompts = [f"{word}, {question.prompt}" if word else question.prompt for question in questions]
     drawn = pictures(parts, prompts, [question.seed for question in questions], steps=SAMPLER_STEPS)
-    known = [StyleQuestion("", "", 0, "", KNOWN)] * len(drawn)
     row = {
         "style": [round(STYLES[STYLE].measure(picture), 4) for picture in drawn],
         "right": [all(right(STYLE, *each)) for each in zip(questions, drawn, strict=True)],
-        "known shape": [right(STYLE, *each)[1] for each in zip(known, drawn, strict=True)],
     }
     return row, drawn
 
@@ -107,12 +105,11 @@ def _pace(studies: Studies) -> dict[str, Any]:
     """Return the seconds that each way takes for a step: the fastest of some rounds in turn, the mean of all steps."""
     import numpy as np
 
-    rounds: dict[str, list[Any]] = {name: [] for name in WAYS}
-    for _ in range(PACE_ROUNDS):
-        for name, way in WAYS.items():
-            settings = (way.settings or WAYS[SETTINGS_OF[name]].settings)[-1]
-            trained = _train(studies, f"pace-{name}", NONCE, way.recipe(NONCE, *settings), PACE_STEPS, 0)
-            rounds[name].append(np.diff(trained.clock))
+    rounds: dict[str, list[Any]] = {name: [] for name in WAYS if name not in STEPS_OF}
+    for name in [*rounds] * PACE_ROUNDS:
+        settings = WAYS[SETTINGS_OF.get(name, name)].settings[-1]
+        trained = _train(studies, f"pace-{name}", NONCE, WAYS[name].recipe(NONCE, *settings), PACE_STEPS, 0)
+        rounds[name].append(np.diff(trained.clock))
     return {name: float(np.min(found, axis=0).mean()) for name, found in rounds.items()}
 
 
@@ -121,7 +118,7 @@ def _train(studies: Studies, name: str, word: str, recipe: dict[str, Any], steps
 
 
 def _steps(studies: Studies, name: str) -> int:
-    return max(1, round(BUDGET / _needed(studies, "pace")[name]))
+    return max(1, round(BUDGET / _needed(studies, "pace")[STEPS_OF.get(name, name)]))
 
 
 def _needed(studies: Studies, arm: str) -> dict[str, Any]:
@@ -171,6 +168,7 @@ def _arm(word: str, name: str, seed: int, studies: Studies) -> dict[str, Any]:
     _keep(studies, label, drawn)
     about = {"word": word, "way": name, "seed": seed, "settings": list(settings), "steps": steps}
     about["train_seconds"] = round(trained.clock[-1] - trained.clock[0], 1)
+    about["loss"] = round(mean(float, trained.losses[slice(*LOSS_STEPS)]), 5)
     return about | _journey(studies, trained.checkpoints[steps], recipe, word, seed) | row
 
 

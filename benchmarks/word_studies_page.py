@@ -1,12 +1,13 @@
 """The page of the word studies: tables and grids from finished arms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from studies import ROOT, Studies, interval, write_tables
 from word_studies_questions import old_questions, questions
-from word_studies_ways import KNOWN, NONCE, SEEDS, TRAINED, WAYS
+from word_studies_ways import KNOWN, NONCE, SEEDS, SETTINGS_OF, TRAINED, WAYS
 
+LOSS_STEPS = (100, 170)  # all ways get as far, with the same pictures and noise as the others of their seed
 SHOWN = (0, 7, 14)  # questions in a grid, one on every ground
 
 
@@ -17,6 +18,17 @@ def moved(asked: dict[str, Any], base: dict[str, Any], goal: float) -> Any:
     return (np.asarray(asked["style"]) - np.asarray(base["style"])) / (goal - np.mean(base["style"]))
 
 
+def _as_asked(row: dict[str, Any], base: dict[str, Any]) -> Any:
+    """Say, for each question, whether content is right with and without the word, and the style there and not there.
+
+    The style is there from half of the way on.
+    """
+    import numpy as np
+
+    styled, plain = (moved(row[group], base[group], base["goal"]) >= 0.5 for group in ("with", "without"))
+    return np.asarray(row["with"]["right"]) & np.asarray(row["without"]["right"]) & styled & ~plain
+
+
 QUANTITIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "style with the word": lambda row, base: moved(row["with"], base["with"], base["goal"]),
     "style without it": lambda row, base: moved(row["without"], base["without"], base["goal"]),
@@ -25,11 +37,11 @@ QUANTITIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     ),
     "colour and shape right": lambda row, base: row["with"]["right"],
     "right without the word": lambda row, base: row["without"]["right"],
-    f"drawn as a {KNOWN}": lambda row, base: row["with"]["known shape"],
-    f"{KNOWN}s asked for, right": lambda row, base: row["old"]["right"],
-    "style in them": lambda row, base: moved(row["old"], base["old"], base["goal"]),
+    "as asked, both": lambda row, base: _as_asked(row, base),
+    f"style in plain {KNOWN}s": lambda row, base: moved(row["old"], base["old"], base["goal"]),
+    f"{KNOWN}s right": lambda row, base: row["old"]["right"],
 }
-OF_WAYS, OF_WORDS = list(QUANTITIES)[:5], [list(QUANTITIES)[n] for n in (0, 2, 3, 5, 6, 7)]
+OF_WAYS, OF_WORDS = list(QUANTITIES)[:6], [list(QUANTITIES)[n] for n in (0, 1, 2, 3, 5, 6, 7)]
 
 
 def document(studies: Studies, rows: dict[str, dict[str, Any]]) -> None:
@@ -40,17 +52,17 @@ def document(studies: Studies, rows: dict[str, dict[str, Any]]) -> None:
     studies.document(("ways", "triggers"), "words")
 
 
-def _found(rows: dict[str, Any], word: str, way: str) -> list[dict[str, Any]]:
+def _found(rows: dict[str, Any], word: str, way: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, Any]]:
     """Return the rows of a way's trainings."""
-    return [row for seed in SEEDS if (row := rows.get(f"{word}-{way}-{seed}"))]
+    return [row for seed in seeds if (row := rows.get(f"{word}-{way}-{seed}"))]
 
 
-def _values(rows: dict[str, Any], word: str, way: str, quantity: str) -> Any:
+def _values(rows: dict[str, Any], word: str, way: str, quantity: str, seeds: Sequence[int] = SEEDS) -> Any:
     """Return a quantity as [trainings, questions]."""
     import numpy as np
 
     base = rows[f"base-{word}"]
-    return np.asarray([QUANTITIES[quantity](row, base) for row in _found(rows, word, way)], float)
+    return np.asarray([QUANTITIES[quantity](row, base) for row in _found(rows, word, way, seeds)], float)
 
 
 def _heads(*columns: str) -> list[str]:
@@ -61,15 +73,15 @@ def _ways_table(rows: dict[str, Any]) -> list[str]:
     lines = _heads("way", "trainings, steps, seconds a step", *OF_WAYS)
     base = rows[f"base-{NONCE}"]
     kept = [_interval(base[group]["right"]) for group in ("with", "without")]
-    lines.append(f"| before training | | 0% | 0% | 0% | {' | '.join(kept)} |")
+    lines.append(f"| before training | | 0% | 0% | 0% | {' | '.join(kept)} | 0% |")
     for name, way in WAYS.items():
         found = _found(rows, NONCE, name)
         if found:
-            pace = f"{len(found)}, {found[0]['steps']}, {rows['pace'][name]:.3f}"
+            pace = f"{len(found)}, {found[0]['steps']}, {rows['pace'].get(name) or rows['pace'][SETTINGS_OF[name]]:.3f}"
             cells = [_interval(_values(rows, NONCE, name, quantity)) for quantity in OF_WAYS]
             lines.append(f"| {way.title} | {pace} | {' | '.join(cells)} |")
     right_in_dataset = _interval(base["dataset right"])
-    return [*lines, f"| the dataset's own pictures | | 100% | | | {right_in_dataset} | |"]
+    return [*lines, f"| the dataset's own pictures | | 100% | | | {right_in_dataset} | | |"]
 
 
 def _words_table(rows: dict[str, Any]) -> list[str]:
@@ -79,26 +91,29 @@ def _words_table(rows: dict[str, Any]) -> list[str]:
         before = [_interval(QUANTITIES[quantity](base, base)) for quantity in OF_WORDS]
         lines.append(f"| before training | {word} | {' | '.join(before)} |")
     for name in (way for word, way in TRAINED if word == KNOWN and _found(rows, KNOWN, way)):
-        both = {word: [_values(rows, word, name, quantity) for quantity in OF_WORDS] for word in (NONCE, KNOWN)}
+        seeds = [seed for seed in SEEDS if all(f"{word}-{name}-{seed}" in rows for word in (NONCE, KNOWN))]
+        both = {word: [_values(rows, word, name, each, seeds) for each in OF_WORDS] for word in (NONCE, KNOWN)}
         for word, values in both.items():
             lines.append(f"| {WAYS[name].title} | {word} | {' | '.join(map(_interval, values))} |")
-        differences = [
-            known[: len(made_up)] - made_up[: len(known)] for made_up, known in zip(*both.values(), strict=True)
-        ]
+        differences = [known - made_up for made_up, known in zip(*both.values(), strict=True)]
         lines.append(f"| | {KNOWN} less {NONCE} | {' | '.join(map(_signed, differences))} |")
     return lines
 
 
 def _journeys(rows: dict[str, Any]) -> list[str]:
-    """Return what became of the words' vectors."""
-    lines = _heads("way", "word", "vectors, rate", "moved", "length")
+    """Return how far each way fitted the pictures, and what became of the words' vectors; means over trainings."""
+    lines = _heads("way", "word", f"loss, steps {LOSS_STEPS[0] + 1} to {LOSS_STEPS[1]}", "vectors", "moved", "length")
     for word, name in TRAINED:
-        found = [row for row in _found(rows, word, name) if "word moved" in row]
+        found = _found(rows, word, name)
         if found:
-            settings = ", ".join(f"{number:g}" for number in found[0]["settings"])
-            means = [sum(row[key] for row in found) / len(found) for key in ("word moved", "word length")]
-            lines.append(f"| {WAYS[name].title} | {word} | {settings} | {means[0]:.2f} | {means[1]:.2f} |")
+            loss, moved, length = (_mean_of(found, key) for key in ("loss", "word moved", "word length"))
+            vectors = f"{found[0]['settings'][0]:g}" if moved else ""
+            lines.append(f"| {WAYS[name].title} | {word} | {loss} | {vectors} | {moved} | {length} |")
     return lines
+
+
+def _mean_of(found: list[dict[str, Any]], key: str) -> str:
+    return f"{sum(row[key] for row in found) / len(found):.3f}" if key in found[0] else ""
 
 
 def _tuning_table(rows: dict[str, Any]) -> list[str]:
@@ -137,6 +152,6 @@ def _grids(studies: Studies, rows: dict[str, Any]) -> None:
     names = [way for word, way in TRAINED if word == KNOWN and _found(rows, KNOWN, way)]
     labels |= {f"{WAYS[name].title}, {word}": f"{word}-{name}-0" for name in names for word in (NONCE, KNOWN)}
     kept = [np.load(studies.work / f"pictures-{name}.npy", allow_pickle=False) for name in labels.values()]
-    cells = [picture for groups in kept for group in groups for picture in group]
-    columns = [f"WORD, {prompt}" for prompt in asked] + asked + old
+    cells = [picture for groups in kept for group in (groups[0], groups[2]) for picture in group]
+    columns = [f"WORD, {prompt}" for prompt in asked] + old
     studies.grid("triggers", f"{NONCE} and {KNOWN} as the word of the style", columns, list(labels), cells)

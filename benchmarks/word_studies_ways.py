@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NONCE, KNOWN = "prtkl", "star"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ WAYS = {
     "encoder": Way("LoRA and text encoder", ((3e-4,), (1e-3,)), _encoder),
     "pivotal": Way("pivotal, word and LoRA together", ((1, 1e-2), (4, 1e-2)), _pivotal),
     "in-turn": Way("pivotal, first the word, then the LoRA", (), _in_turn),
+    "short": Way("LoRA alone, as many steps as with the text encoder", (), _lora),
 }
-SETTINGS_OF = {"in-turn": "pivotal"}  # the ways that take another's settings
+SETTINGS_OF = {"in-turn": "pivotal", "short": "lora"}  # the ways that take another's settings
+STEPS_OF = {"short": "encoder"}  # and another's steps
 WITH_LORA = ("encoder", "pivotal", "in-turn")  # and the LoRA's rate of LoRA alone
 TRAINED = [(NONCE, way) for way in WAYS] + [(KNOWN, "lora"), (KNOWN, "pivotal")]
