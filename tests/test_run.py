@@ -18,6 +18,7 @@ import torch
 from glitch_lora.training import atomic
 from glitch_lora.training.file_names import safe_name
 from glitch_lora.training.lora_file import load_safetensors
+from glitch_lora.training.publish import save_lora
 from glitch_lora.training.run import Run, RunWriter, content_key, find_run, list_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -342,13 +343,14 @@ def test_publishing_never_overwrites(writer: RunWriter, tmp_path: Path) -> None:
     """The same bytes are one file; other bytes get a counter."""
     loras = tmp_path / "loras"
     writer.save_checkpoint(5, lora(1.0), {})
-    first = writer.publish(5, loras)
-    assert writer.publish(5, loras) == first
+    first = save_lora(writer.run, 5, loras).path
+    assert save_lora(writer.run, 5, loras).path == first
+    assert first.read_bytes() == writer.run.checkpoint(5).path.read_bytes()
     writer.save_checkpoint(5, lora(2.0), {})
-    second = writer.publish(5, loras)
+    second = save_lora(writer.run, 5, loras).path
     assert second.name == first.stem + "-2.safetensors"
     assert load_safetensors(first)[0]["m.lora_down.weight"][0, 0] == 1.0
-    assert writer.publish(5, loras) == second
+    assert save_lora(writer.run, 5, loras).path == second
 
 
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:

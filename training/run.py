@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .atomic import not_saved_message, remove_leftovers, write_beside, write_bytes, write_file, write_json
+from .atomic import not_saved_message, remove_leftovers, write_bytes, write_file, write_json
 from .file_names import content_key, run_folder_name, safe_name
 from .recipe import SampleSettings
 
@@ -324,24 +324,6 @@ class RunWriter:
         path = self.run.folder / "samples" / f"{step:0{STEP_DIGITS}d}-{index:02d}.png"
         size = image.width * image.height * 3
         return write_file(path, lambda temporary: image.save(temporary, format="PNG", pnginfo=info), size)
-
-    def publish(self, step: int, loras_folder: Path) -> Path | None:
-        """Copy the LoRA of a checkpoint to where Load LoRA looks; returns the copy's path, None when it has no LoRA.
-
-        A file with the same bytes is used again, one with other bytes is never overwritten: the copy then gets a
-        counter, because ComfyUI keeps what it loaded from a path. Words of the checkpoint stay behind: no other
-        program expects them in a LoRA.
-        """
-        from .lora_file import load_safetensors, safetensors_bytes
-        from .words import split_bundle
-
-        source = self.run.checkpoint(step).path
-        tensors, metadata = load_safetensors(source)
-        lora, words = split_bundle(tensors)
-        if not lora:
-            return None
-        content = safetensors_bytes(lora, metadata) if words else source.read_bytes()
-        return write_beside(loras_folder, source.stem, source.suffix, content)
 
 
 def _finite(value: Any) -> Any:

@@ -2,14 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..dataset.dataset import Dataset
@@ -21,19 +20,21 @@ from .embedding_start import start_of
 from .encode import EncodedDataset, encode_dataset
 from .key import NUMERICS_VERSION, run_key
 from .loop import NotFinite, StepRecord, Training
-from .lora_file import DTYPES, FAMILY_WORDS, load_safetensors, lora_metadata, lora_state_dict
+from .lora_file import DTYPES, FAMILY_WORDS, lora_metadata, lora_state_dict
 from .model import Encoders, Events, Previewer, TrainableModel, TrainableText
+from .outcome import Outcome, Request, finished, handed_over, prompts, published, reused
 from .plan import Plan, duration, explained_memory_errors, make_plan, measured
-from .publish_words import SavedEmbedding, save_embeddings
 from .randomness import deterministic_kernels, preserved_generators
-from .recipe import Mode, Recipe, SampleSettings
-from .run import Run, RunWriter, find_run
+from .recipe import Recipe, SampleSettings
+from .run import RunWriter, find_run
 from .run_report import training_report
 from .store import DiskStore, RamStore, Store
 from .text_report import describe_text
 from .text_side import TextSide
 from .unheard import unheard_encoded, unheard_sizes
-from .words import bundled, split_bundle
+from .words import bundled
+
+__all__ = ["Graph", "Outcome", "Request", "total_steps", "train"]
 
 # metadata standards' words for our own
 _PREDICTION_WORDS = {"epsilon": "epsilon", "v_prediction": "v", "flow": "flow"}
@@ -58,59 +59,6 @@ class Graph(Protocol):
     def previewer(self, model: Any, settings: SampleSettings, text: PromptEncoder | None) -> Previewer: ...
 
 
-@dataclass(frozen=True)
-class Request:
-    """Where a run lives and how far this queueing may take it.
-
-    name: of the run. root: folder of all runs. loras_folder: where the final checkpoint is published.
-    embeddings_folder: where the final words are, None for nowhere; is_taken: says of a file there whether a prompt that
-    names it could mean another one. cache_folder: of the disk cache. mode: train to the end, never train, or train
-    `steps_per_queue` at most.
-    keep_on_cancel: a Cancel saves and hands over the last checkpoint instead of stopping the graph.
-    extra: JSON values for config.json (workflow, versions); outside the key.
-    """
-
-    name: str
-    root: Path
-    loras_folder: Path
-    cache_folder: Path
-    mode: Mode = "train"
-    steps_per_queue: int = 0
-    keep_on_cancel: bool = False
-    extra: dict[str, Any] | None = None
-    embeddings_folder: Path | None = None
-    is_taken: Callable[[Path], bool] = lambda path: False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """run: the folder. step: of the checkpoint handed over. total_steps: where the recipe ends. report: for people.
-
-    before: steps that were trained before this queueing, None when it trained none. published: the LoRA file where the
-    host finds it, if there is one. words: the embedding files, likewise. notes: what people should know of the
-    training.
-    """
-
-    run: Run
-    step: int
-    total_steps: int
-    report: str
-    before: int | None = None
-    published: Path | None = None
-    words: tuple[SavedEmbedding, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def lora(self) -> dict[str, Tensor]:
-        """Return the LoRA of the checkpoint handed over; nothing where words alone were trained."""
-        return split_bundle(load_safetensors(self.run.checkpoint(self.step).path)[0])[0]
-
-    def newest_samples(self) -> list[Image.Image]:
-        """Return the previews of the last step that has some, up to the checkpoint handed over."""
-        drawn = [sample for sample in self.run.sample_images() if sample.step <= self.step]
-        last = max((sample.step for sample in drawn), default=0)
-        return [Image.open(sample.path).convert("RGB") for sample in drawn if sample.step == last]
-
-
 def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, events: Events) -> Outcome:
     """Return the run of `recipe` on `dataset`, trained as far as the request asks.
 
@@ -132,7 +80,7 @@ def train(graph: Graph, dataset: Dataset, recipe: Recipe, request: Request, even
             *describe_text(recipe, outcome.total_steps),
             *outcome.notes,
             *(f"Embedding file: {word.path.name} in {word.path.parent}" for word in outcome.words),
-            *_pasted(recipe, outcome.words),
+            *prompts(recipe, outcome.words),
         ),
     )
     run = replace(outcome.run, samples=recipe.samples)
@@ -145,22 +93,20 @@ def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: R
     identities = graph.identities()
     key = run_key(identities, dataset, recipe, total)
     found = find_run(request.root, key)
-    finished = _finished(found, total) if found else None
-    if found and finished:
-        if finished.step == total:  # also when a kill came between the last step and this
-            return _published(finished, request)
-        return finished
+    done = finished(found, total) if found else None
+    if done:
+        return published(done, request) if done.step == total else done  # also when a kill came before publishing
     if request.mode == "reuse only":
-        return _reuse(found, total)
+        return reused(found, total)
     config = _config(graph, dataset, recipe, identities, total) | (request.extra or {})
     writer = RunWriter.create(request.root, key, request.name, config)
     # ComfyUI runs nodes in inference mode; a tensor made there can never take part in a backward pass.
     with torch.inference_mode(False), preserved_generators(), deterministic_kernels(recipe.deterministic):
         session = _Session(graph, dataset, recipe, request, events, writer, identities, total)
         session.run()
-    done = _hand_over(writer.run, total)
+    done = handed_over(writer.run, total)
     done = replace(done, before=session.before, notes=session.notes)
-    return _published(done, request) if done.step == total else done
+    return published(done, request) if done.step == total else done
 
 
 def total_steps(dataset: Dataset, recipe: Recipe) -> int:
@@ -397,60 +343,3 @@ def _item_chains(dataset: Dataset) -> dict[str, Any]:
     if list(different) == [()]:
         return {}
     return {"chains": [[step.describe() for step in chain] for chain in different], "chain_of_item": numbers}
-
-
-def _published(done: Outcome, request: Request) -> Outcome:
-    """Return the outcome of a finished training with its LoRA and words where the host finds them."""
-    words: tuple[SavedEmbedding, ...] = ()
-    if request.embeddings_folder is not None and done.run.words(done.step):
-        words = save_embeddings(done.run, done.step, request.embeddings_folder, is_taken=request.is_taken)
-    return replace(done, published=RunWriter(done.run).publish(done.step, request.loras_folder), words=words)
-
-
-def _pasted(recipe: Recipe, words: tuple[SavedEmbedding, ...]) -> list[str]:
-    """Return what to write in a prompt for each word: after Apply Checkpoint and in sweeps, and with the file alone."""
-    files = {word.token: word.prompt_text for word in words}
-    return [
-        f"Prompt: {word.token} behind Apply Checkpoint and in Sweep"
-        + (f", {files[word.token]} in any other graph" if word.token in files else "")
-        for word in recipe.embeddings
-    ]
-
-
-def _finished(run: Run, total: int) -> Outcome | None:
-    """Return the outcome of a run that already has what was asked for."""
-    steps = [checkpoint.step for checkpoint in run.checkpoints()]
-    if total in steps:
-        return Outcome(run, total, total, f"Reused run {run.name}: step {total} is already trained.")
-    beyond = [step for step in steps if step > total]
-    if not beyond:
-        return None
-    # Nothing is left to train, and a longer run is never cut: the nearest checkpoint is handed over, by its own number.
-    step = max((step for step in steps if step < total), default=min(beyond))
-    report = (
-        f"Reused run {run.name}: it is trained to step {max(beyond)} and has no checkpoint at {total}; "
-        f"step {step} is handed over. For step {total} itself set checkpoint_every to a divisor of it; "
-        "that trains a run of its own."
-    )
-    return Outcome(run, step, total, report)
-
-
-def _reuse(run: Run | None, total: int) -> Outcome:
-    last = run.last_checkpoint() if run else None
-    if run is None or last is None:
-        raise ValueError(
-            "mode: got 'reuse only' and no run of exactly this dataset, recipe and models, "
-            "allowed is a run that was trained before, set mode to 'train' to train it now"
-        )
-    return Outcome(run, last.step, total, f"Reused run {run.name} at step {last.step} of {total}, as mode asks.")
-
-
-def _hand_over(run: Run, total: int) -> Outcome:
-    last = run.last_checkpoint()
-    if last is None:
-        raise ValueError(
-            f"run: {run.name} has no readable checkpoint ({'; '.join(run.problems()) or 'cancelled before one'}), "
-            "queue again to go on"
-        )
-    state = "complete" if last.step >= total else f"stopped at step {last.step} of {total}; queue again to go on"
-    return Outcome(run, last.step, total, f"Run {run.name}: {state}.")
