@@ -57,3 +57,14 @@ def test_captions_are_kept_once_nothing_of_the_text_changes_them(
     assert few == (len(encoded) if each else 1 + 2 * 2 + 2), "probe, two steps with two captions, then each once"
     assert kept.run.losses() == anew.run.losses()
     assert kept.run.checkpoint(8).path.read_bytes() == anew.run.checkpoint(8).path.read_bytes()
+
+
+def test_words_with_a_meaning_and_words_that_few_captions_have_are_told(dataset: Dataset, tmp_path: Path) -> None:
+    """Of the two pictures one is captioned "a photograph, astronaut"; zxqvb is no token of CLIP's vocabulary."""
+    words = (replace(WORD, token="Astronaut", captions="captions"), replace(WORD, token="zxqvb"))
+    outcome = run(dataset, tmp_path, steps=1, embeddings=words)
+    told = [line for line in outcome.report.splitlines() if "text encoder knows" in line or " of 2 captions" in line]
+    assert [line.split(".")[0] for line in told] == [
+        "Warning: Astronaut is a word that the text encoder knows",
+        "Astronaut is in 1 of 2 captions: pictures without it do not teach it",
+    ]

@@ -32,6 +32,7 @@ from .store import DiskStore, RamStore, Store
 from .text_report import describe_text
 from .text_side import TextSide
 from .unheard import unheard_encoded, unheard_sizes
+from .word_notes import word_notes
 from .words import bundled
 
 __all__ = ["Graph", "Outcome", "Request", "total_steps", "train"]
@@ -185,6 +186,10 @@ class _Session:
 
     def _text_side(self, text: TrainableText) -> TextSide:
         captions = [self._dataset.caption(index) for index in range(len(self._dataset))]
+        notes = word_notes(text, self._recipe.embeddings, captions)
+        for note in notes:
+            self._events.status(note)
+        self.notes += tuple(notes)
         widths = {encoder: text.table(encoder).shape[1] for encoder in text.encoders}
         starts = {
             word.token: start_of(word, self._graph.embedding_file(word.init_file), widths)
