@@ -22,11 +22,13 @@ class Embeddings:
         Raises ValueError for an encoder the model lacks, and for a file that does not fit.
         """
         self._settings = {each.token: each for each in settings}
-        self._median = {encoder: _median_norm(text.table(encoder)) for encoder in text.encoders}
+        # A table may be half a gigabyte, and a copy: it is asked for once, and only where there are words.
+        tables = {encoder: text.table(encoder) for encoder in text.encoders} if settings else {}
+        self._median = {encoder: _median_norm(table) for encoder, table in tables.items()}
         self.vectors: dict[str, dict[str, Tensor]] = {}
         for each in settings:
             _require_encoder(each, text.encoders)
-            starts = {encoder: _start(text, encoder, each, files, seed) for encoder in text.encoders}
+            starts = {encoder: _start(text, table, encoder, each, files, seed) for encoder, table in tables.items()}
             self.vectors[each.token] = {
                 encoder: _value(start, each, encoder, text.device) for encoder, start in starts.items()
             }
@@ -79,10 +81,14 @@ def trains(settings: EmbeddingSettings, encoder: str) -> bool:
 
 
 def _start(
-    text: TrainableText, encoder: str, settings: EmbeddingSettings, files: Mapping[str, Vectors], seed: int
+    text: TrainableText,
+    table: Tensor,
+    encoder: str,
+    settings: EmbeddingSettings,
+    files: Mapping[str, Vectors],
+    seed: int,
 ) -> Tensor:
-    """Return the vectors a word starts with, [num_vectors, width]."""
-    table = text.table(encoder)
+    """Return the vectors a word starts with, [num_vectors, width]. table: the encoder's token embeddings."""
     shape = (settings.num_vectors, table.shape[1])
     if settings.init == "file":
         return _from_file(files[settings.token], encoder, settings, shape)

@@ -190,12 +190,9 @@ class _Session:
         for note in notes:
             self._events.status(note)
         self.notes += tuple(notes)
-        widths = {encoder: text.table(encoder).shape[1] for encoder in text.encoders}
-        starts = {
-            word.token: start_of(word, self._graph.embedding_file(word.init_file), widths)
-            for word in self._recipe.embeddings
-            if word.init == "file"
-        }
+        going_on = [word for word in self._recipe.embeddings if word.init == "file"]
+        widths = {encoder: text.table(encoder).shape[1] for encoder in text.encoders} if going_on else {}
+        starts = {word.token: start_of(word, self._graph.embedding_file(word.init_file), widths) for word in going_on}
         return TextSide(text, self._recipe, captions, starts)
 
     def _train(self, model: TrainableModel, training: Training) -> None:
