@@ -31,7 +31,8 @@ class PlotSettings:
 
     log_x, log_y: logarithmic axes; y is the loss's and the gradient norm's axis. loss_max: upper end of the loss axis,
     so that two plots compare; 0 finds it. x_title: what the lines' "step" is; whole_x: it is a whole number.
-    log_rate: logarithmic axis of the learning rate. marks: (step, text) of dashed lines across the panels.
+    log_parts: logarithmic axes of learning rate and gradient norm, for parts that are far apart. marks: (step, text) of
+    dashed lines across the panels.
     """
 
     width: int = 1200
@@ -42,7 +43,7 @@ class PlotSettings:
     loss_max: float = 0.0
     x_title: str = "step"
     whole_x: bool = True
-    log_rate: bool = False
+    log_parts: bool = False
     marks: tuple[tuple[int, str], ...] = ()
 
 
@@ -92,7 +93,7 @@ def plot_metrics(
     parts = [(name, part) for name, lines in runs for part in split_parts(_legend_text(name, lines), lines)]
     curves = [(name, lines) for name, (_, lines) in parts]
     marks = tuple(mark for _, lines in runs for mark in turning_points(lines).items())
-    settings = replace(settings, marks=marks, log_rate=rates_need_a_logarithm(runs))
+    settings = replace(settings, marks=marks, log_parts=rates_need_a_logarithm(runs))
     return plot_panels(curves, [text for _, (text, _) in parts], PANELS, settings, typeface)
 
 
@@ -137,7 +138,9 @@ def _points(lines: Sequence[dict[str, Any]], key: str, settings: PlotSettings) -
 
 
 def _log(key: str, settings: PlotSettings) -> bool:
-    return settings.log_rate if key == "learning_rate" else settings.log_y
+    if key == "learning_rate":
+        return settings.log_parts
+    return settings.log_y or (settings.log_parts and key == "grad_norm")
 
 
 def _rows(panels: Sequence[Panel], top: int, height: int, unit: int) -> Iterator[tuple[int, int]]:
