@@ -1,9 +1,9 @@
 """Take the pictures of the canvas: ``python3 scripts/pictures.py [NAME]`` runs the demo as shipped and photographs it.
 
 It writes docs/images/canvas.jpg, docs/images/grid.jpg and the workflows' thumbnails. 01-train-and-sweep, which needs a
-model that is not here, is photographed as it opens; the others are run as shipped. The thumbnails of 02-databend-bench
-and 03-glitch-tags are their results: what the benches made, and the grid. With one of these two names only that
-thumbnail is made.
+model that is not here, is photographed as it opens; the others are run as shipped. The thumbnails of 02-databend-bench,
+03-glitch-tags and 06-pivotal-diary are their results: what the benches made, and the grids. With one of these names
+only that thumbnail is made.
 """
 
 import json
@@ -17,6 +17,7 @@ from comfy_server import ComfyServer
 from environment import ROOT
 from plan_bench import BENCH, PICTURE
 from plan_demo import DEMO
+from plan_diary import DIARY
 from plan_tags import TAGS
 from plan_train import TRAIN
 from plans import Plan
@@ -30,7 +31,11 @@ SIZE = (2000, 1250)
 THUMBNAIL_PHOTOGRAPH = "astronaut.png"
 MARGIN = 8
 # Workflows whose thumbnail is their result: the nodes that show it, and how many pictures stand side by side.
-RESULTS = {BENCH.name: (BENCH, "PreviewImage", 2), TAGS.name: (TAGS, "GlitchGrid", 1)}
+RESULTS = {
+    BENCH.name: (BENCH, "PreviewImage", 2),
+    TAGS.name: (TAGS, "GlitchGrid", 1),
+    DIARY.name: (DIARY, "GlitchGrid", 1),
+}
 
 
 def main() -> int:

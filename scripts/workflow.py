@@ -15,12 +15,13 @@ from typing import Any
 from comfy_server import ComfyServer
 from plan_bench import BENCH
 from plan_demo import DEMO
+from plan_diary import DIARY
 from plan_tags import TAGS
 from plan_train import TRAIN
 from plans import Plan
 from rerun import again_in_environment, in_environment
 
-PLANS = {plan.name: plan for plan in (DEMO, TRAIN, BENCH, TAGS)}
+PLANS = {plan.name: plan for plan in (DEMO, TRAIN, BENCH, TAGS, DIARY)}
 GAP, TITLE, PADDING = 60, 30, 20
 
 _BUILD = """({nodes, rows, links, gap, title, padding}) => {

@@ -11,8 +11,8 @@ from tiny_models import write_random_checkpoint
 from workflow_to_api import to_api
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("00-demo", "01-train-and-sweep", "02-databend-bench", "03-glitch-tags")
-DEMO, TRAIN, BENCH, TAGS = WORKFLOWS = tuple(ROOT / "workflows" / f"{name}.json" for name in NAMES)
+NAMES = ("00-demo", "01-train-and-sweep", "02-databend-bench", "03-glitch-tags", "06-pivotal-diary")
+DEMO, TRAIN, BENCH, TAGS, DIARY = WORKFLOWS = tuple(ROOT / "workflows" / f"{name}.json" for name in NAMES)
 
 Values = dict[str, dict[str, Any]]
 

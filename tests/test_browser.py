@@ -12,7 +12,7 @@ from canvas import canvas, find_chromium, fit_view
 from comfy_server import PACK_NAME
 from photographs import photograph
 from PIL import Image
-from shipped_workflow import BENCH, DEMO, TRAIN, WORKFLOWS, api_form, lay_out, ui_form
+from shipped_workflow import BENCH, DEMO, DIARY, TRAIN, WORKFLOWS, api_form, lay_out, ui_form
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -91,10 +91,10 @@ def test_saving_again_keeps_every_value(opened):
     assert dict(saved) == kept
 
 
-def test_one_key_takes_the_damage_in_or_out(opened, server):
-    """Ctrl+B on a corruption: in the demo it is bypassed at first, in the other workflows it takes part."""
+def test_one_key_takes_a_part_in_or_out(opened, server):
+    """Ctrl+B on a corruption, or on the word: in the demo it is bypassed at first, in the others it takes part."""
     page, path = opened
-    kind = "GlitchCorruptImage" if path == BENCH else "GlitchCorruptDataset"
+    kind = {BENCH: "GlitchCorruptImage", DIARY: "GlitchRecipeEmbedding"}.get(path, "GlitchCorruptDataset")
     there = [node for node in api_form(server, path).values() if node["class_type"] == kind]
     sent = page.evaluate(
         """async kind => {

@@ -1,7 +1,7 @@
 """The shipped workflows: their files are sound, and each does its job on a real server.
 
-00-demo and 03-glitch-tags run on the demo model, 01-train-and-sweep on a random SD1.5 network, 02-databend-bench needs
-none.
+00-demo, 03-glitch-tags and 06-pivotal-diary run on the demo model, 01-train-and-sweep on a random SD1.5 network,
+02-databend-bench needs none.
 Oracles: ComfyUI's own /object_info and validation for the file; safetensors and the pixels of saved files for the run.
 """
 
@@ -16,7 +16,21 @@ from comfy_server import PACK_NAME
 from photographs import photograph
 from PIL import Image
 from safetensors import safe_open
-from shipped_workflow import BENCH, DEMO, TAGS, TRAIN, WORKFLOWS, api_form, lay_out, lowered, number_of, ui_form, values
+from safetensors.torch import load_file
+from shipped_workflow import (
+    BENCH,
+    DEMO,
+    DIARY,
+    TAGS,
+    TRAIN,
+    WORKFLOWS,
+    api_form,
+    lay_out,
+    lowered,
+    number_of,
+    ui_form,
+    values,
+)
 
 # Only sizes, numbers of steps and numbers of pictures differ from what is shipped.
 LOWERED = {
@@ -33,6 +47,12 @@ LOWERED = {
 }
 # Two steps instead of 300 in training and of 20 in sampling, two checkpoints instead of four.
 LOWERED_TAGS = {"GlitchRecipe": {"steps": 2, "checkpoint_every": 1}, "GlitchSweep": {"steps": "2"}}
+LOWERED_DIARY = {
+    "GlitchRecipe": {"steps": 2, "checkpoint_every": 1},
+    "GlitchSweep": {"steps": "2"},
+    "GlitchApplyCheckpoint": {"step": 2},
+    "GlitchSaveEmbedding": {"step": 2},
+}
 LOWERED_DEMO = {"GlitchRecipe": {"steps": 2, "checkpoint_every": 1}, "GlitchSweep": {"steps": "2"}}
 NOT_RUN = {"MarkdownNote"}
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -203,6 +223,41 @@ def test_glitch_tags_name_the_damage_in_half_of_the_captions(comfy_server, tmp_p
         # two checkpoints would be four columns: base and last, each with and without the negative prompt
         pictures = list((run / "sweeps").rglob("*.png"))
         assert len([path for path in pictures if not path.stem.startswith("grid")]) == 16
+
+
+def test_the_diary_teaches_a_word_and_a_style_and_uses_them(comfy_server, tmp_path):
+    """A fresh ComfyUI: chosen pictures with the word, plain ones without, a word frozen at the pivot, files to use."""
+    from glitch_lora.training.run import Run
+
+    with comfy_server(tmp_path / "fresh") as server:
+        prompt = lowered(api_form(server, DIARY), LOWERED_DIARY)
+        entry, told = _queue(server, prompt, DIARY)
+        assert len(told) == 2
+        (folder,) = (server.base / "output" / "glitch_lora").glob("diary-*")
+        run = Run(folder)
+        captions = [item["caption"] for item in run.config()["dataset"]]
+        named = [caption for caption in captions if caption.startswith("prtkl, ")]
+        assert len(named) == len(captions) - len(named) == 24
+        assert not any("yellow" in caption for caption in named), "those five are not chosen"
+        assert not any("prtkl" in caption for caption in set(captions) - set(named))
+
+        first, last = (run.words(step)["prtkl"]["clip_l"] for step in (1, 2))
+        assert first.shape == (2, 64) and first.equal(last), "the pivot is half way"
+        (saved,) = (server.base / "output" / "embeddings").glob("prtkl-300.safetensors")
+        assert load_file(saved)["emb_params"].equal(last)
+        titles = {str(node["id"]): node.get("title") or node["type"] for node in ui_form(DIARY)["nodes"]}
+        texts = {titles[number]: output.get("text") for number, output in entry["outputs"].items()}
+        assert "Word prtkl: 2 vectors from noise, at 0.02, frozen after step 1" in texts["What was done"][0]
+        assert "Put embedding:prtkl-300 into the prompt" in texts["What to write in a prompt"][0]
+        assert "prtkl" in texts["How far they moved"][0]
+        assert entry["outputs"][number_of(prompt, "GlitchInspectTrigger")]["text"][0].startswith("prtkl: ")
+
+        for kind in ("GlitchGrid", "GlitchPlotTraining", "GlitchTextDrift", "PreviewImage"):
+            made = {number: entry["outputs"][number] for number in (number_of(prompt, kind),)}
+            assert len(server.files({"outputs": made})) == 1, kind
+        # three prompts with and without the word, by base and two checkpoints
+        pictures = list((run.folder / "sweeps").rglob("*.png"))
+        assert len([path for path in pictures if not path.stem.startswith("grid")]) == 18
 
 
 @each_workflow
