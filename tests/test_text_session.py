@@ -68,3 +68,9 @@ def test_words_with_a_meaning_and_words_that_few_captions_have_are_told(dataset:
         "Warning: Astronaut is a word that the text encoder knows",
         "Astronaut is in 1 of 2 captions: pictures without it do not teach it",
     ]
+
+
+def test_a_word_that_no_caption_has_leaves_no_run_behind(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="token: got 'zxq', which no caption of the dataset has"):
+        run(dataset, tmp_path, embeddings=(replace(WORD, captions="captions"),))
+    assert not (tmp_path / "runs").exists()

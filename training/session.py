@@ -32,6 +32,7 @@ from .store import DiskStore, RamStore, Store
 from .text_report import describe_text
 from .text_side import TextSide
 from .unheard import unheard_encoded, unheard_sizes
+from .word_captions import WordCaptions
 from .word_notes import word_notes
 from .words import bundled
 
@@ -99,6 +100,7 @@ def _found_or_trained(graph: Graph, dataset: Dataset, recipe: Recipe, request: R
         return published(done, request) if done.step == total else done  # also when a kill came before publishing
     if request.mode == "reuse only":
         return reused(found, total)
+    WordCaptions(recipe.embeddings, _captions(dataset), recipe.seed)  # refuses before there is a folder
     config = _config(graph, dataset, recipe, identities, total) | (request.extra or {})
     writer = RunWriter.create(request.root, key, request.name, config)
     # ComfyUI runs nodes in inference mode; a tensor made there can never take part in a backward pass.
@@ -185,7 +187,7 @@ class _Session:
         return adapters
 
     def _text_side(self, text: TrainableText) -> TextSide:
-        captions = [self._dataset.caption(index) for index in range(len(self._dataset))]
+        captions = _captions(self._dataset)
         notes = word_notes(text, self._recipe.embeddings, captions)
         for note in notes:
             self._events.status(note)
@@ -305,13 +307,17 @@ class _Session:
             resolution=self._resolution,
             prediction_type=_PREDICTION_WORDS[self._prediction],
             clip_skip=self._graph.clip_skip,
-            captions=[self._dataset.caption(index) for index in range(len(self._dataset))],
+            captions=_captions(self._dataset),
             encoders=self._text.encoders if self._text else (),
         )
         self._writer.save_checkpoint(step, tensors, metadata)
 
     def _store(self) -> Store:
         return DiskStore(self._request.cache_folder) if self._recipe.cache_in == "disk" else RamStore()
+
+
+def _captions(dataset: Dataset) -> list[str]:
+    return [dataset.caption(index) for index in range(len(dataset))]
 
 
 def _resolution(data: EncodedDataset) -> tuple[int, int]:
