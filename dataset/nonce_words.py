@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from string import ascii_lowercase
 
+from .rude_words import is_rude
 from .seeds import generator
 
 _ONSETS = (*"bdfghjklmnprstvwz", "br", "dr", "fl", "fr", "gl", "gr", "kl", "kr", "pl", "sk", "sn", "tr", "vr", "zw")
@@ -18,8 +19,8 @@ _TRIES = 20_000
 def nonce_words(seed: int, known: Collection[str] = frozenset()) -> Iterator[str]:
     """Yield made-up words of 5 to 7 small letters, each once, in an order that depends on `seed` alone.
 
-    known: words, in small letters, of which none may be within one letter (`is_near`). Ends when 20,000 draws in a row
-    gave nothing new.
+    known: words, in small letters, of which none may be within one letter (`is_near`). None is rude (`is_rude`). Ends
+    when 20,000 draws in a row gave nothing new.
     """
     rng = generator(seed, "nonce words")
     parts = {"o": _ONSETS, "v": _VOWELS, "c": _CODAS}
@@ -30,7 +31,7 @@ def nonce_words(seed: int, known: Collection[str] = frozenset()) -> Iterator[str
         word = "".join(parts[kind][rng.integers(len(parts[kind]))] for kind in form)
         misses += 1
         sayable = len(word) in _LENGTHS and not _UNSAYABLE.search(word)
-        if sayable and word not in given and not is_near(word, known):
+        if sayable and word not in given and not is_rude(word) and not is_near(word, known):
             misses = 0
             given.add(word)
             yield word

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from .captions import contains_word
 from .nonce_words import nonce_words
 from .probe_words import PROBE_WORDS
+from .rude_words import is_rude
 from .seeds import generator
 from .trigger_facts import EncoderFacts, WordFacts
 
@@ -66,9 +67,10 @@ def choose_trigger(
 ) -> Choice:
     """Return what is known of `words`, and up to `suggestions` free words of each `kind` asked for.
 
-    A suggestion stands in no caption, is no embedding file's name (files: name -> its file or None, for texts that
-    name it with ``embedding:``), and of those drawn its outputs are the farthest from `PROBE_WORDS`. The same seed,
-    captions and text encoders give the same ones. Raises ValueError if there is nothing to do.
+    A suggestion is not rude (`is_rude`), stands in no caption, is no embedding file's name (files: name -> its file or
+    None, for texts that name it with ``embedding:``), and of those drawn its outputs are the farthest from
+    `PROBE_WORDS`. The same seed, captions and text encoders give the same ones. Raises ValueError if there is nothing
+    to do.
     """
     if not words and not suggestions:
         raise ValueError("word: got none and no suggestions, allowed is one word or more, type one")
@@ -93,7 +95,7 @@ def _candidates(inspector: Inspector, taken: Collection[str], kind: str, seed: i
         emptiness = {word: inspector.emptiness(word) for word in drawn}
         nonce = sorted((word for word in drawn if emptiness[word]), key=lambda word: -emptiness[word])[:_CLOSELY]
     if kind in ("rare tokens", "both"):
-        tokens = [word for word in inspector.rare_tokens() if word not in taken]
+        tokens = [word for word in inspector.rare_tokens() if word not in taken and not is_rude(word)]
         rare = [tokens[place] for place in generator(seed, "rare tokens").permutation(len(tokens))[:_CLOSELY]]
     return nonce, rare
 

@@ -2,10 +2,12 @@
 
 import itertools
 import re
+from codecs import decode
 
 import numpy as np
 import pytest
 from glitch_lora.dataset.nonce_words import is_near, nonce_words
+from glitch_lora.dataset.rude_words import is_rude
 from glitch_lora.dataset.seeds import generator
 
 
@@ -68,3 +70,12 @@ def test_every_word_is_drawn_by_its_own_generator() -> None:
     turns = [next(stream) for _ in range(20) for stream in (one, other)]
     assert turns[::2] == first(20, 3) and turns[1::2] == first(20, 4)
     assert np.unique(turns).size > 30
+
+
+def test_no_word_sounds_rude() -> None:
+    """The words, turned by 13 letters, are formed as made-up ones are."""
+    for turned in ("shpxre", "FYHGN", "avttre", "xvxre", "snttb", "jbtrf", "cvffr", "anmvfg", "ergneq"):
+        assert is_rude(decode(turned, "rot13"))
+    assert not any(map(is_rude, ("prtkl", "zorvek", "bramil", "dog", "painting", "")))
+    words = first(3000)
+    assert len(words) == 3000 and not any(map(is_rude, words))

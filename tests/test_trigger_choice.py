@@ -88,7 +88,7 @@ def test_rare_tokens_are_drawn_by_the_seed() -> None:
     again = Ears(*tokens)
     choose_trigger(again, [], suggestions=3, kind="rare tokens", seed=1)
     assert len(ears.asked) == 48 and set(again.asked) != set(ears.asked)
-    both = choose_trigger(Ears("sks", "zw"), [], ["a sks cat"], suggestions=3, kind="both")
+    both = choose_trigger(Ears("sks", "zw", "kkk"), [], ["a sks cat"], suggestions=3, kind="both")
     assert len(both.nonce) == 3 and [facts.word for facts in both.rare] == ["zw"]
 
 
