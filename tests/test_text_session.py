@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import training_scene as scene
 from glitch_lora.dataset.dataset import Dataset
+from glitch_lora.training.loop import Training
 from glitch_lora.training.session import Outcome, train
 from glitch_lora.training.text_settings import EmbeddingSettings, TextEncoderSettings
 from glitch_lora.training.text_side import TextSide
@@ -74,3 +75,22 @@ def test_a_word_that_no_caption_has_leaves_no_run_behind(dataset: Dataset, tmp_p
     with pytest.raises(ValueError, match="token: got 'zxq', which no caption of the dataset has"):
         run(dataset, tmp_path, embeddings=(replace(WORD, captions="captions"),))
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_trial_step_takes_in_a_lora_that_joins_later(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told of memory must hold for the whole training, not only for its beginning."""
+    tried: list[set[str]] = []
+    probe = Training.probe
+
+    def watched(self: Training) -> None:
+        forget = self._forget_gradients
+        monkeypatch.setattr(
+            self, "_forget_gradients", lambda: (tried.append({p.name for p in self._parts if p.has_gradient}), forget())
+        )
+        probe(self)
+
+    monkeypatch.setattr(Training, "probe", watched)
+    run(dataset, tmp_path, network_start_frac=0.5, caption_dropout=0.0)
+    assert tried[0] == {"network", "embedding.zxq"}

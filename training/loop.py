@@ -113,10 +113,11 @@ class Training:
     def probe(self) -> None:
         """Run one forward and backward pass on the largest batch there is and forget the result.
 
-        Shows before the first step whether it fits, and how long a step takes.
+        Shows before the first step whether it fits, and how long a step takes. Every part that is still to learn takes
+        part, also one whose turn comes later.
         """
         for part in self._parts:
-            part.prepare(self.step)
+            part.thaw(self.step)
         with self._ready():
             self.backward([batch_order(self._data, self._recipe).largest()], self.step)
         self._forget_gradients()

@@ -73,6 +73,11 @@ class Part:
             self.optimizer.state.clear()
         return active
 
+    def thaw(self, step: int) -> None:
+        """Let the part take gradients if an update from number `step` on changes it."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(step < self.pace.stop)
+
     @property
     def has_gradient(self) -> bool:
         """Whether the last backward pass reached the part: a batch may be without its word."""
