@@ -4,11 +4,12 @@ base-*      the model before training, and the dataset itself: what the others a
 pace        how long a step of each way takes; from it come the steps that fit into the same time.
 tune-*      a short list of rates for each way, on prompts and a training seed of their own.
 WORD-WAY-N  a training with seed N on the same dataset: half of it in the style with the word in its captions, half
-            plain without it. WORD is a made-up word or one that the model knows, WAY one of the ways below.
+            plain without it. WORD is a made-up word or one that the model knows, WAY a way of training
+            (word_studies_ways.py).
 
 Each training then draws held-out prompts with the word and without it, and prompts for what the known word used to
-mean. A finished arm is a line of DIR/rows.jsonl and is not run again. All arms take about half an hour of one free
-core. ``--docs`` writes the tables and grids into docs/word-studies.md and docs/images.
+mean. A finished arm is a line of DIR/rows.jsonl and is not run again. All arms take about an hour of one free core.
+``--docs`` writes the tables and grids into docs/word-studies.md and docs/images.
 """
 
 import sys
@@ -129,13 +130,15 @@ def _needed(studies: Studies, arm: str) -> dict[str, Any]:
 
 
 def _recipe(studies: Studies, name: str, word: str, settings: Sequence[float]) -> dict[str, Any]:
-    with_rate = {"learning_rate": _chosen(studies, "lora")[0]} if name in WITH_LORA else {}
-    return WAYS[name].recipe(word, *settings) | with_rate
+    rate = {"learning_rate": _chosen(studies, "lora")[0]} if name in WITH_LORA else {}
+    return rate | WAYS[name].recipe(word, *settings)
 
 
 def _chosen(studies: Studies, name: str) -> tuple[float, ...]:
     """Return the settings of a way that did best on the tuning questions."""
     name = SETTINGS_OF.get(name, name)
+    if len(WAYS[name].settings) == 1:
+        return WAYS[name].settings[0]
     rows = {settings: _needed(studies, f"tune-{name}-{_written(settings)}") for settings in WAYS[name].settings}
     return max(rows, key=lambda settings: rows[settings]["score"])
 
@@ -202,6 +205,7 @@ ARMS: dict[str, Callable[[Studies], dict[str, Any]]] = {
         f"tune-{name}-{_written(each)}": partial(_tune, name, each)
         for name, way in WAYS.items()
         for each in way.settings
+        if len(way.settings) > 1
     },
     **{f"{word}-{name}-{seed}": partial(_arm, word, name, seed) for seed in SEEDS for word, name in TRAINED},
 }

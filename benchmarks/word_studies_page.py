@@ -5,9 +5,16 @@ from typing import Any
 
 from studies import ROOT, Studies, interval, write_tables
 from word_studies_questions import old_questions, questions
-from word_studies_ways import KNOWN, NONCE, SEEDS, SETTINGS_OF, TRAINED, WAYS
+from word_studies_ways import KNOWN, NONCE, PACE_OF, SEEDS, TRAINED, WAYS
 
 LOSS_STEPS = (100, 170)  # all ways get as far, with the same pictures and noise as the others of their seed
+CONTRASTS = (
+    ("encoder", "lora"),
+    ("encoder", "short"),
+    ("pivotal", "lora"),
+    ("pivotal", "in-turn"),
+    ("pivotal", "fixed"),
+)
 SHOWN = (0, 7, 14)  # questions in a grid, one on every ground
 
 
@@ -47,7 +54,8 @@ OF_WAYS, OF_WORDS = list(QUANTITIES)[:6], [list(QUANTITIES)[n] for n in (0, 1, 2
 def document(studies: Studies, rows: dict[str, dict[str, Any]]) -> None:
     """Write the tables and the grids from the rows that are there, by arm."""
     page = ROOT / "docs" / "word-studies.md"
-    write_tables(page, [*_ways_table(rows), "", *_words_table(rows), "", *_journeys(rows), "", *_tuning_table(rows)])
+    tables = (_ways_table, _contrasts, _words_table, _journeys, _tuning_table)
+    write_tables(page, [line for table in tables for line in (*table(rows), "")][:-1])
     _grids(studies, rows)
     studies.document(("ways", "triggers"), "words")
 
@@ -70,18 +78,31 @@ def _heads(*columns: str) -> list[str]:
 
 
 def _ways_table(rows: dict[str, Any]) -> list[str]:
-    lines = _heads("way", "trainings, steps, seconds a step", *OF_WAYS)
+    lines = _heads("way", "trainings", "steps", "seconds a step", "seconds taken", *OF_WAYS)
     base = rows[f"base-{NONCE}"]
     kept = [_interval(base[group]["right"]) for group in ("with", "without")]
-    lines.append(f"| before training | | 0% | 0% | 0% | {' | '.join(kept)} | 0% |")
+    lines.append(f"| before training | | | | | 0% | 0% | 0% | {' | '.join(kept)} | 0% |")
     for name, way in WAYS.items():
         found = _found(rows, NONCE, name)
         if found:
-            pace = f"{len(found)}, {found[0]['steps']}, {rows['pace'].get(name) or rows['pace'][SETTINGS_OF[name]]:.3f}"
+            pace = rows["pace"][PACE_OF.get(name, name)]
+            about = f"{len(found)} | {found[0]['steps']} | {pace:.3f} | {_mean_of(found, 'train_seconds', '.0f')}"
             cells = [_interval(_values(rows, NONCE, name, quantity)) for quantity in OF_WAYS]
-            lines.append(f"| {way.title} | {pace} | {' | '.join(cells)} |")
+            lines.append(f"| {way.title} | {about} | {' | '.join(cells)} |")
     right_in_dataset = _interval(base["dataset right"])
-    return [*lines, f"| the dataset's own pictures | | 100% | | | {right_in_dataset} | | |"]
+    return [*lines, f"| the dataset's own pictures | | | | | 100% | | | {right_in_dataset} | | |"]
+
+
+def _contrasts(rows: dict[str, Any]) -> list[str]:
+    """Return what one way has over another, training by training and question by question."""
+    lines = _heads("way", "less", *OF_WAYS)
+    for one, other in CONTRASTS:
+        seeds = [seed for seed in SEEDS if all(f"{NONCE}-{name}-{seed}" in rows for name in (one, other))]
+        if seeds:
+            both = [[_values(rows, NONCE, name, each, seeds) for each in OF_WAYS] for name in (one, other)]
+            cells = [_signed(first - second) for first, second in zip(*both, strict=True)]
+            lines.append(f"| {WAYS[one].title} | {WAYS[other].title} | {' | '.join(cells)} |")
+    return lines
 
 
 def _words_table(rows: dict[str, Any]) -> list[str]:
@@ -112,8 +133,8 @@ def _journeys(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _mean_of(found: list[dict[str, Any]], key: str) -> str:
-    return f"{sum(row[key] for row in found) / len(found):.3f}" if key in found[0] else ""
+def _mean_of(found: list[dict[str, Any]], key: str, how: str = ".3f") -> str:
+    return format(sum(row[key] for row in found) / len(found), how) if key in found[0] else ""
 
 
 def _tuning_table(rows: dict[str, Any]) -> list[str]:
@@ -121,7 +142,7 @@ def _tuning_table(rows: dict[str, Any]) -> list[str]:
     for name, row in rows.items():
         if name.startswith("tune-"):
             settings = ", ".join(f"{number:g}" for number in row["settings"])
-            shares = " | ".join(f"{row[key]:.0%}" for key in ("reached", "leaked", "kept"))
+            shares = " | ".join(f"{_percent(row[key])}" for key in ("reached", "leaked", "kept"))
             best = max(r["score"] for r in rows.values() if r.get("way") == row["way"] and "score" in r)
             score = f"**{row['score']:.2f}**" if row["score"] == best else f"{row['score']:.2f}"
             lines.append(f"| {WAYS[row['way']].title} | {settings} | {shares} | {score} |")
@@ -129,12 +150,16 @@ def _tuning_table(rows: dict[str, Any]) -> list[str]:
 
 
 def _interval(values: Any) -> str:
-    found = [f"{number:.0%}" for number in interval(values)]
+    found = [_percent(number) for number in interval(values)]
     return f"{found[0]} ({found[1]} to {found[2]})"
 
 
+def _percent(number: float) -> str:
+    return f"{round(number, 2) + 0.0:.0%}"  # never "-0%"
+
+
 def _signed(values: Any) -> str:
-    found = [f"{number:+.0%}" for number in interval(values)]
+    found = [f"{round(number, 2) + 0.0:+.0%}" for number in interval(values)]
     return f"{found[0]} ({found[1]} to {found[2]})"
 
 
