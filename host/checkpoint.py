@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ..training.words import Vectors, split_bundle
-from .lora_keys import apply_lora, apply_text_lora
+from .lora_keys import apply_lora, apply_text_lora, is_for_text_alone
 from .text_model import encoder_widths
 from .words import clip_with_plain_words, clip_with_words
 
@@ -16,9 +16,14 @@ def apply_checkpoint(model: Any, clip: Any, tensors: dict[str, Tensor], strength
 
     A prompt may then write a word in any of the ways of `training.words.rewrite`. `strength` is the LoRA's alone: a
     word is there or not, and a prompt's weights make it louder. Raises ValueError for what does not belong to this
-    MODEL or CLIP.
+    MODEL or CLIP, and without a CLIP for a checkpoint that changes nothing else.
     """
     lora, words = split_bundle(tensors)
+    if clip is None and is_for_text_alone(lora):
+        raise ValueError(
+            "clip: got none for a run that trained text alone, so that nothing would change, allowed a CLIP, connect "
+            "the text encoder that it was trained with"
+        )
     if lora:
         model, clip = apply_lora(model, clip, lora, strength, strength)
     return model, clip if clip is None else _with_words(clip, words)

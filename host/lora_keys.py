@@ -101,6 +101,11 @@ def apply_text_lora(clip: Any, tensors: dict[str, torch.Tensor], strength: float
     return comfy.sd.load_lora_for_models(None, clip, own, 0.0, strength)[1]
 
 
+def is_for_text_alone(tensors: dict[str, torch.Tensor]) -> bool:
+    """Say whether a LoRA holds nothing for a MODEL; an empty one does not."""
+    return all(key.startswith(_TEXT_KEYS) for key in tensors)
+
+
 def unmatched_keys(model: Any, clip: Any, tensors: dict[str, torch.Tensor]) -> list[str]:
     """Return the file's keys that ComfyUI's loader would leave out on this MODEL and CLIP (None: not connected).
 

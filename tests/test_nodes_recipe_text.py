@@ -101,7 +101,7 @@ def test_off_in_one_node_of_the_chain_is_off(comfy) -> None:
         ({"token": ""}, "allowed a letter, then letters"),
         ({"init": "words", "init_text": " "}, "init_text: got nothing for 'prtkl'"),
         ({"init": "file"}, "init_file: got none for 'prtkl'"),
-        ({"train_network": False}, "train_network: got off with the text side stopping at 0.5"),
+        ({"train_network": False}, "train_network: got off with a text side that stops at 0.5"),
         ({"train_network": False, "ti_frac": 1.0, "network_start_frac": 0.5}, "network_start_frac: got a start"),
         ({"ti_frac": 0.0}, "ti_frac of embedding 'prtkl': got 0.0, allowed above 0"),
     ],

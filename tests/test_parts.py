@@ -204,8 +204,8 @@ def test_starts_that_do_not_fit_are_refused() -> None:
 
 
 SENSELESS: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"train_network": False}, "nothing to train"),
-    ({"train_network": False, "embeddings": (replace(WORD, ti_frac=0.5),)}, "stopping at 0.5"),
+    ({"train_network": False}, "nothing else to train"),
+    ({"train_network": False, "embeddings": (replace(WORD, ti_frac=0.5),)}, "stops at 0.5"),
     ({"train_network": False, "network_start_frac": 0.5, "embeddings": (WORD,)}, "start without the LoRA"),
     ({"network_start_frac": 0.5}, "stops at 0 of the steps"),
     ({"network_start_frac": 0.5, "embeddings": (replace(WORD, ti_frac=0.3),)}, "stops at 0.3 of the steps"),

@@ -164,6 +164,8 @@ def test_textual_inversion_alone_gives_a_word_and_no_lora(tmp_path: Path) -> Non
     expected = stock_picture(*parts, None, replace(CELL, prompt="a embedding:zxq cat"))[0]
     cell = replace(CELL, checkpoint=2, prompt="a zxq cat")
     assert (ours(outcome, parts, cell) - expected).abs().max() <= 1e-5
+    with pytest.raises(ValueError, match="clip: got none for a run that trained text alone"):
+        GlitchApplyCheckpoint.execute(outcome.run, parts[0], -1, 1.0)
 
 
 def test_a_run_on_another_clip_is_refused(run: Any) -> None:

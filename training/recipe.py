@@ -231,10 +231,11 @@ def _ends_early(recipe: Recipe) -> list[str]:
     ends = _text_ends(recipe)
     if ends == 1.0:
         return []
-    got = f"the text side stopping at {ends:g} of the steps" if recipe.trains_text else "nothing to train"
+    if not recipe.trains_text:
+        return ["train_network: got off with nothing else to train, allowed on, turn it on or add a word to the recipe"]
     return [
-        f"train_network: got off with {got}, allowed something that trains to the end, turn it on or set "
-        "ti_frac or text_encoder_frac to 1"
+        f"train_network: got off with a text side that stops at {ends:g} of the steps, so that nothing learns after "
+        "that, allowed off where ti_frac or text_encoder_frac is 1, set it to 1 or turn train_network on"
     ]
 
 
