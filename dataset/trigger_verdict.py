@@ -30,6 +30,9 @@ def plain(piece: Piece) -> str:
 
 def _known_verdict(known: list[EncoderFacts]) -> str:
     names, words = _listed([one.encoder for one in known]), known[0].pieces
+    rare = [plain(piece) for piece in words if piece.frequency == "rare"]
+    if 0 < len(rare) < len(words):
+        return f"known but for {rare[0]!r}. To {names} that is one rare token, and the rest keep their meaning."
     if len(words) > 1:
         return f"known. To {names} it is only words with a meaning; training would start from that and bend it."
     if words[0].frequency == "rare":

@@ -118,6 +118,8 @@ def test_verdicts() -> None:
     assert rare.startswith("rare, but known. To clip_l it is one token, which may carry an old meaning")
     phrase = told("oil painting", heard(0.1, piece("▁oil"), piece("▁painting")))
     assert phrase.startswith("known. To clip_l it is only words with a meaning")
+    paired = told("ohwx man", heard(0.1, piece("ohwx</w>"), piece("man</w>", 786, "very common")))
+    assert paired.startswith("known but for 'ohwx'. To clip_l that is one rare token")
     common = heard(0.1, piece("pr", 766, "very common"), piece("kl</w>"))
     assert told("prkl", common) == "free, but its piece 'pr' is in very many words."
     letters = heard(0.1, piece("k", 40, "very common"), piece("zor"))
