@@ -13,7 +13,7 @@ def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = (
     """Return what `step` did to the captions of `before`, an example, and how tokenizers cut the word.
 
     cuts: (tokenizer, ((id, text), ...)) for each tokenizer of the connected text encoder. A word that is one token, or
-    a phrase whose words are one token each, already means something to the model, and gets a warning.
+    a phrase whose words are one token each, may already mean something to the model, and gets a warning.
     """
     captions = [before.caption(index) for index in range(len(before))]
     lines = [f"Trigger: {step.word!r} ({step.position}) in {len(captions)} captions."]
@@ -33,12 +33,11 @@ def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = (
 def _describe_cut(word: str, tokenizer: str, tokens: tuple[tuple[int, str], ...]) -> list[str]:
     pieces = " ".join(f"{text}={number}" for number, text in tokens)
     lines = [f"Tokens ({tokenizer}): {len(tokens)}: {pieces}"]
-    if len(tokens) == 1:
-        lines.append(f"Warning: {word!r} is a real word for tokenizer {tokenizer}: the model already knows a meaning.")
-    elif is_of_real_words(word, [text for _, text in tokens]):
+    known = "a real word" if len(tokens) == 1 else "made only of real words"
+    if len(tokens) == 1 or is_of_real_words(word, [text for _, text in tokens]):
         lines.append(
-            f"Warning: {word!r} is made only of real words for tokenizer {tokenizer}: "
-            "the model already knows a meaning."
+            f"Warning: {word!r} is {known} for tokenizer {tokenizer}: the model already knows a meaning, unless it is "
+            "rare; Inspect Trigger tells."
         )
     return lines
 

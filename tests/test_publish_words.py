@@ -1,5 +1,6 @@
 """Words and LoRAs of a run as files of their own. Oracles: ComfyUI's load_embed, the safetensors library."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.sd1_clip
@@ -146,6 +147,9 @@ def test_a_saved_lora_leaves_the_words_out_unless_asked(run: Run, tmp_path: Path
     with_words = save_lora(run, 20, tmp_path / "loras", words="bundle")
     assert with_words.path.read_bytes() == run.checkpoint(20).path.read_bytes()
     assert with_words.path != plain.path and "carries them too" in with_words.report()
+    assert "Its trigger is gl1tch." in plain.report() and "carries" not in plain.report()
+    assert "Its trigger is embedding:prtkl man." in replace(plain, trigger="PRTKL man").report()
+    assert "Its trigger" not in replace(plain, trigger="moss").report()
     half = load_file(save_lora(run, 20, tmp_path / "loras", "half", "fp16", "bundle").path)
     assert half["lora_unet_a.lora_down.weight"].dtype == torch.float16
     assert all(torch.equal(half[name], tensor) for name, tensor in bundled(words(20)).items())

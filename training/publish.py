@@ -9,7 +9,7 @@ from .file_names import safe_name
 from .lora_file import DTYPES, cast_lora, load_safetensors, safetensors_bytes
 from .recipe import SaveDtype
 from .run import Run
-from .words import bundled, prompt_text, split_bundle
+from .words import bundled, prompt_text, rewrite, split_bundle
 
 Keep = Literal["keep"]
 DTYPE_CHOICES: tuple[str, ...] = (*get_args(Keep), *get_args(SaveDtype))
@@ -35,8 +35,10 @@ class SavedLora:
         """Return what was saved and how to use it."""
         use = f"Put {self.trigger} into the prompt." if self.trigger else "It was trained without a trigger word."
         if self.words:
-            texts = ", ".join(map(prompt_text, self.words))
-            use = f"It was trained with {texts}: save those with Save Embedding and put them into the prompt."
+            texts = [prompt_text(word) for word in self.words]
+            use = f"It was trained with {', '.join(texts)}: save those with Save Embedding and write them in the prompt."
+            trigger = rewrite(self.trigger, self.words, prompt_text)
+            use += f" Its trigger is {trigger}." if trigger and trigger not in texts else ""
         if self.bundled:
             use += " The file carries them too, for programs that read bundle_emb; ComfyUI does not."
         return f"Saved step {self.step} as {self.name} ({self.path.stat().st_size:,} bytes). {use}"
