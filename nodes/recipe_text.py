@@ -146,7 +146,7 @@ class GlitchRecipeEmbedding(io.ComfyNode):
                 _rate(
                     "learning_rate",
                     WORD.learning_rate,
-                    "the word. Beside a LoRA 2e-4 to 5e-4, alone 5e-3; on the demo model 2e-2.",
+                    "the word. Beside a LoRA 2e-4 to 1e-3, alone 1e-3 to 5e-3; on the demo model 2e-2.",
                 ),
                 io.Float.Input(
                     "ti_frac",

@@ -36,7 +36,8 @@ class SavedLora:
         use = f"Put {self.trigger} into the prompt." if self.trigger else "It was trained without a trigger word."
         if self.words:
             texts = [prompt_text(word) for word in self.words]
-            use = f"It was trained with {', '.join(texts)}: save those with Save Embedding and write them in the prompt."
+            listed = ", ".join(texts)
+            use = f"It was trained with {listed}: save those with Save Embedding and put them into the prompt."
             trigger = rewrite(self.trigger, self.words, prompt_text)
             use += f" Its trigger is {trigger}." if trigger and trigger not in texts else ""
         if self.bundled:
