@@ -20,6 +20,11 @@ def describe_trigger(before: Dataset, step: TriggerWord, cuts: Iterable[Cut] = (
     present = sum(contains_word(caption, step.word) for caption in captions)
     if present:
         lines.append(f"Already in {present} of them.")
+    if before.trigger not in ("", step.word):
+        lines.append(
+            f"Warning: the captions have the trigger {before.trigger!r} already: a training will share its meaning out "
+            f"between both words. Write {before.trigger!r} here too, or take the other out."
+        )
     lacking = sum(step.placeholder not in caption for caption in captions)
     if step.position == "replace placeholder" and lacking:
         lines.append(f"{lacking} captions have no {step.placeholder!r}; the word stands in front there.")

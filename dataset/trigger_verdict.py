@@ -9,7 +9,10 @@ _MANY_PIECES = 4
 def verdict(facts: WordFacts) -> str:
     """Return in one line what speaks most against `facts.word` as a trigger, or that nothing does."""
     if facts.file:
-        return f"taken. An embedding file has this name ({facts.file}), and prompts may load it."
+        return (
+            f"taken. An embedding file has this name ({facts.file}), and prompts may load it. "
+            "If an earlier run of yours learnt the word, keep it: a new file gets a number."
+        )
     learned = [one.encoder for one in facts.encoders if any(piece.number is None for piece in one.pieces)]
     if learned:
         return f"a learned word. Its vectors stand in {_listed(learned)}; what they are near to is below."

@@ -113,8 +113,9 @@ class GlitchRecipeEmbedding(io.ComfyNode):
                 io.String.Input(
                     "token",
                     default=FIRST_WORD,
-                    tooltip="The word, as captions write it (Trigger Word puts it there): letters, digits, - and _. In "
-                    "prompts write it, <word> or embedding:word.",
+                    tooltip="The word, as captions write it (Trigger Word puts it there): letters, digits, - and _. "
+                    "Prompts behind Apply Checkpoint and in sweeps write it, <word> or embedding:word; in any other "
+                    "graph only embedding:word is known.",
                 ),
                 io.Int.Input(
                     "num_vectors",

@@ -165,6 +165,7 @@ def test_the_report_warns_of_real_words(photos: Dataset) -> None:
     report = describe_trigger(photos, made_up, cut_word(clip, "prtkl"))
     assert "Warning" not in report and "Tokens (l)" in report
     assert "2 captions have no '[trigger]'" in report and "First caption: prtkl, a photo of astronaut" in report
+    assert "have the trigger 'prtkl' already" in describe_trigger(photos.with_step(made_up), TriggerWord("swrmy"))
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_words_with_a_meaning_and_words_that_few_captions_have_are_told(dataset:
     told = [line for line in outcome.report.splitlines() if "text encoder knows" in line or " of 2 captions" in line]
     assert [line.split(".")[0] for line in told] == [
         "Warning: Astronaut is a word that the text encoder knows",
-        "Astronaut is in 1 of 2 captions: pictures without it do not teach it",
+        "Astronaut is in 1 of 2 captions; the other one shows what pictures are without it",
     ]
 
 

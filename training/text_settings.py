@@ -84,7 +84,7 @@ class EmbeddingSettings:
                 f"init_text: got nothing for {self.token!r}, allowed one or more words, write some or choose noise"
             )
         if self.init == "file" and not self.init_file:
-            found.append(f"init_file: got none for {self.token!r}, allowed an embedding file, choose one")
+            found.append(f"init_file: got none for {self.token!r}, allowed an embedding file, choose one (advanced)")
         return found
 
 
@@ -135,7 +135,10 @@ _TEXT_ENCODER_RULES = {
     **_SCHEDULE_RULES,
 }
 _EMBEDDING_RULES = {
-    "token": ("a letter, then letters, digits, - and _; not nan or inf", lambda value: _is_token(value)),
+    "token": (
+        "a letter, then letters, digits, - and _, no < >; not nan or inf",
+        lambda value: _is_token(value),
+    ),
     "num_vectors": _between(1, MAX_VECTORS),
     "init": _one_of(Init),
     "learning_rate": _between(0.0, 1e3),

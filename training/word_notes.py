@@ -8,7 +8,7 @@ from .words import mentions
 
 
 def word_notes(text: TrainableText, words: Sequence[EmbeddingSettings], captions: Sequence[str]) -> list[str]:
-    """Return a sentence for each word that has a meaning of its own already, and for each that few captions teach.
+    """Return a sentence for each word that has a meaning already, and for what the captions can teach of it.
 
     captions: of the whole dataset.
     """
@@ -26,8 +26,15 @@ def _known(text: TrainableText, word: EmbeddingSettings) -> str:
 
 
 def _share(word: EmbeddingSettings, captions: Sequence[str]) -> str:
-    """Return a note where only some captions have the word that is learnt from them."""
+    """Return a note on the captions that have the word: those without it are what tells its meaning apart."""
     having = sum(mentions(caption, word.token) for caption in captions)
-    if word.captions != "captions" or having == len(captions):
+    without = len(captions) - having
+    if word.captions != "captions":
         return ""
-    return f"{word.token} is in {having} of {len(captions)} captions: pictures without it do not teach it"
+    if not without:
+        return (
+            f"Every caption has {word.token}, so nothing tells it apart from the pictures as such: the LoRA will show "
+            "without it too. Merge Datasets adds pictures without the word"
+        )
+    rest = "the other one shows" if without == 1 else f"the other {without} show"
+    return f"{word.token} is in {having} of {len(captions)} captions; {rest} what pictures are without it"
