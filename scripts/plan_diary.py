@@ -6,8 +6,9 @@ from plan_demo import SIDE
 from plans import NARROW, WIDE, Group, Plan, node, note
 
 WORD = "prtkl"
+ADVANCED = "(right-click the node, *Show Advanced*)"
 CHOSEN = "1-4, 6-12, 14-20, 22-23, 25-28"
-STEPS, EVERY, BEST = 400, 100, 300
+STEPS, EVERY, LIKED, LAST = 400, 100, 300, -1
 
 START = """## A word of its own
 
@@ -24,16 +25,18 @@ rare word was better, but the word kept the meaning of its pieces. What worked i
 6. **Use** the one you like."""
 
 CHOOSING = """**29 drawn, 24 kept**: yellow on white is hard to see, so these five go (*numbers*, as on the contact \
-sheet).
+sheet). They belong to *particles*, seed 0: with another style or seed, look at the sheet and write your own.
 
 **Your own**: Load Dataset instead, 30 to 50 pictures of one style, then Frame Dataset."""
 
 NAMING = f"""`{WORD}` is no word of the model: its text encoder cuts it into pieces it knows. **Inspect Trigger** says \
 which, how common they are and what is heard in them, and suggests freer ones.
 
-**Trigger Word** puts it into every caption. The demo's captions have it already; yours will not.
+**Trigger Word** puts it into every caption. The demo's pictures have theirs already, each style its own: `prtkl` \
+particles, `hlftn` halftone, `cllg` collage, `vhstp` vhs.
 
-Another word: write it here and there, in **Recipe Embedding** and in the prompt at the end."""
+**Another style**: write its word here and there, in **Recipe Embedding** and in **both prompts** (5 and 6). Any other \
+word would come beside the style's own, as a second one. With your own pictures you are free."""
 
 CONTRAST = """**Without these the word means nothing**: if every picture has the style and the word, nothing says that \
 they belong together, and the style comes without the word too. As many plain pictures as others are enough."""
@@ -43,30 +46,47 @@ TRAINING = f"""**Recipe Embedding** gives `{WORD}` two vectors of its own, from 
 
 | | demo | SD1.5 | SDXL |
 |---|---|---|---|
-| word's *learning_rate* | 0.02 | 5e-4 to 5e-3 | 3e-4 to 1e-3 |
+| word's *learning_rate* | 0.02 | 5e-4 to 1e-3 | 2e-4 to 3e-4 |
 | LoRA's *learning_rate* | 0.001 | 1e-4 | 7e-5 to 1e-4 |
 | *ti_frac* | 0.5 | 0.3 to 0.5 | 0.3 to 0.5 |
 | *steps* | {STEPS} | 1000 to 2000 | 1000 to 2200 |
 | *rank* | 16 | 16 to 32 | 16 to 32 |
 
-The demo's word needs larger steps because the numbers in its token table are about 70 times as large.
+The demo's word needs larger steps: the numbers in its token table are about 70 times as large (1.0 against 0.014).
 
-**Other ways**: *train_network* off with *ti_frac* 1 is textual inversion, the word alone. *network_start_frac* 0.5: \
-first the word, then the LoRA. **Recipe Text Encoder** in this row trains the text encoder as well."""
+**What to expect**: on the demo model a LoRA on the bare word does about as well, and textual inversion alone shows \
+nothing, since a word can only call what a model can draw already (docs/word-studies.md). On a large model the pieces \
+of a made-up word mean something.
+
+**Other ways**: *train_network* off with *ti_frac* 1 is textual inversion, the word alone. *network_start_frac* 0.5 \
+{ADVANCED}: first the word, then the LoRA. **Recipe Text Encoder** in this row trains the text encoder as well."""
 
 CURVES = """The dashed line is the pivot. The loss goes on jumping, and says nothing about the pictures."""
 
 LOOKING = f"""**Rows**: prompts that no caption has, with `{WORD}` and without. **Columns**: checkpoints, each with \
 its word as it was then.
 
-With the word the dots come, without it the shapes stay whole. From step {BEST} little changes, so that one is taken \
-below. With *lr_schedule* constant the dots get clearer still while shapes go astray: then the last is not the best."""
+With the word the dots come, without it the shapes stay whole. From step {LIKED} little changes. Below the last one is \
+taken (-1); we liked {LIKED}: write it in Apply Checkpoint, Save Embedding and Save LoRA. With *lr_schedule* constant \
+the dots get clearer still while shapes go astray: then the last is not the best."""
 
-USING = f"""**Apply Checkpoint** puts LoRA and word of one step on MODEL and CLIP. Then ComfyUI's own nodes draw, and \
-a prompt may say `{WORD}`, `<{WORD}>` or `embedding:{WORD}`.
+USING = f"""**Apply Checkpoint** puts LoRA and word of one step on MODEL and CLIP. Then ComfyUI's own nodes draw.
 
-**Save Embedding** writes the word as a file of a few kilobytes for any other graph. There only `embedding:` and the \
-file's name finds it, and the LoRA of the same step belongs to it (**Save LoRA**)."""
+**Save Embedding** writes the word as a file of a few kilobytes, **Save LoRA** its LoRA, for any other graph. The two \
+have grown together: save both from the **same step**. -1 is the last.
+
+**Spelling**: `{WORD}` and `<{WORD}>` are the word only behind Apply Checkpoint and in sweeps. Everywhere else only \
+`embedding:` and the file's name finds it, as the report says; that spelling works here too."""
+
+OWN = f"""1. **Load Checkpoint** in place of Load Demo Model: its MODEL, CLIP and VAE to the same inputs.
+2. **Load Dataset** twice, in place of the two Demo Datasets. One with your pictures. One with *plain* ones: the same \
+kinds of things without the style, captioned the same way, without the word. Write in *numbers* which of yours you keep.
+3. **Frame Dataset** behind Merge Datasets.
+4. **512x512** (SD1.5) or **1024x1024** (SDXL) in Frame Dataset, Sweep Checkpoints and Empty Latent Image.
+5. **Recipe**: the rates of the table in 4, *steps* 1000 or more, *checkpoint_every* 100 to 250, *batch_size* 1 if \
+memory is short; *precision* bf16 and *gradient_checkpointing* on {ADVANCED}. **Recipe Embedding**: the word's rate.
+6. **CFG 7, 20 to 30 steps** in Sweep Checkpoints and KSampler.
+7. **Your own things** in Prompt Set, in the prompt at the end and in Text Drift's *probes*."""
 
 MOVED = f"""**What the words mean now**: with the text encoder left alone, plain words stay where they were. Only \
 `{WORD}` is somewhere else; its vectors move up to the pivot and stand still from there.
@@ -95,7 +115,7 @@ NODES: dict[str, dict[str, Any]] = {
     "model": node("GlitchLoadDemoModel", height=110),
     "drawn": node("GlitchDemoDataset", height=200, values={"style": "particles", "pictures": 29}),
     "choose": node("GlitchSelectItems", WIDE, 400, values={"numbers": CHOSEN}),
-    "choosing": note("Choose", CHOOSING, WIDE, 180),
+    "choosing": note("Choose", CHOOSING, WIDE, 220),
     "sheet": node(
         "GlitchPreviewDataset",
         470,
@@ -105,7 +125,7 @@ NODES: dict[str, dict[str, Any]] = {
     ),
     "inspect": node("GlitchInspectTrigger", 740, 600, values={"word": WORD, "suggestions": 3, "neighbours": 3}),
     "trigger": node("GlitchTriggerWord", height=260, values={"trigger": WORD}),
-    "naming": note("The word", NAMING, NARROW, 300),
+    "naming": note("The word", NAMING, NARROW, 400),
     "plain": node("GlitchDemoDataset", height=200, title="Plain pictures", values={"style": "plain", "pictures": 24}),
     "merge": node("GlitchMergeDatasets", height=240),
     "contrast": note("Beside them", CONTRAST, NARROW, 190),
@@ -140,7 +160,7 @@ NODES: dict[str, dict[str, Any]] = {
         400,
         values={"token": WORD, "num_vectors": 2, "init": "noise", "learning_rate": 0.02, "ti_frac": 0.5},
     ),
-    "training": note("Pivotal tuning", TRAINING, 470, 560),
+    "training": note("Pivotal tuning", TRAINING, 470, 680),
     "train": node("GlitchTrain", height=400, values={"name": "diary"}),
     "done": node("PreviewAny", height=300, title="What was done"),
     "plot": node("GlitchPlotTraining", 520, 540),
@@ -159,11 +179,12 @@ NODES: dict[str, dict[str, Any]] = {
             "schedulers": "simple",
         },
     ),
-    "looking": note("The grid", LOOKING, 640, 170),
+    "looking": note("The grid", LOOKING, 640, 190),
     "grid": node("GlitchGrid", 640, 720),
-    "apply": node("GlitchApplyCheckpoint", height=240, values={"step": BEST}),
-    "using": note("Use it", USING, WIDE, 260),
-    "save": node("GlitchSaveEmbedding", height=300, values={"step": BEST, "name": f"{WORD}-{BEST}"}),
+    "apply": node("GlitchApplyCheckpoint", height=240, values={"step": LAST}),
+    "using": note("Use it", USING, WIDE, 320),
+    "lora": node("GlitchSaveLora", WIDE, 280, values={"step": LAST}),
+    "save": node("GlitchSaveEmbedding", height=300, values={"step": LAST}),
     "paste": node("PreviewAny", height=160, title="What to write in a prompt"),
     "asked": node("CLIPTextEncode", NARROW, 150, values={"text": f"<{WORD}>, a red star on a white background"}),
     "negative": node("CLIPTextEncode", NARROW, 120, values={"text": ""}),
@@ -186,6 +207,7 @@ NODES: dict[str, dict[str, Any]] = {
     "drift": node("GlitchTextDrift", 640, 720, values={"probes": PROBES, "neighbours": 3}),
     "moved": note("Words", MOVED, NARROW, 230),
     "figures": node("PreviewAny", NARROW, 420, title="How far they moved"),
+    "own": note("With your own model", OWN, 520, 520),
 }
 
 ROWS: list[list[Group]] = [
@@ -207,7 +229,7 @@ ROWS: list[list[Group]] = [
             "6  Use it",
             "#3f789e",
             [
-                ["using"],
+                ["using", "lora"],
                 ["apply", "save"],
                 ["asked", "negative", "paste"],
                 ["latent", "sampler"],
@@ -215,6 +237,7 @@ ROWS: list[list[Group]] = [
             ],
         ),
         ("What became of the words", "#88A", [["drift"], ["moved", "figures"]]),
+        ("With your own model", "#8A8", [["own"]]),
     ],
 ]
 
@@ -247,6 +270,7 @@ LINKS: list[tuple[str, str, str, str]] = [
     ("model", "clip", "apply", "clip"),
     ("train", "run", "save", "run"),
     ("save", "report", "paste", "source"),
+    ("train", "run", "lora", "run"),
     ("apply", "CLIP", "asked", "clip"),
     ("apply", "CLIP", "negative", "clip"),
     ("apply", "MODEL", "sampler", "model"),
