@@ -25,24 +25,25 @@ rare word was better, but the word kept the meaning of its pieces. What worked i
 6. **Use** the one you like."""
 
 CHOOSING = """**29 drawn, 24 kept**: yellow on white is hard to see, so these five go (*numbers*, as on the contact \
-sheet). They belong to *particles*, seed 0: with another style or seed, look at the sheet and write your own.
+sheet). The numbers belong to *particles*, seed 0: with another style or seed, look at the sheet and write your own.
 
 **Your own**: Load Dataset instead, 30 to 50 pictures of one style, then Frame Dataset."""
 
-NAMING = f"""`{WORD}` is no word of the model: its text encoder cuts it into pieces it knows. **Inspect Trigger** says \
-which, how common they are and what is heard in them, and suggests freer ones.
+NAMING = f"""**{WORD}** is no word of the model: its text encoder cuts it into pieces it knows. **Inspect Trigger** \
+says which, how common they are and what is heard in them, and suggests freer ones.
 
-**Trigger Word** puts it into every caption. The demo's pictures have theirs already, each style its own: `prtkl` \
-particles, `hlftn` halftone, `cllg` collage, `vhstp` vhs.
+**Trigger Word** puts it into every caption. The demo's pictures have theirs already, each style its own: **prtkl** \
+particles, **hlftn** halftone, **cllg** collage, **vhstp** vhs.
 
-**Another style**: write its word here and there, in **Recipe Embedding** and in **both prompts** (5 and 6). Any other \
-word would come beside the style's own, as a second one. With your own pictures you are free."""
+**Another style**: write its word in **Inspect Trigger**, **Trigger Word**, **Recipe Embedding** and the prompt of 6; \
+Prompt Set takes it from the dataset, and prompts of your own in Sweep Checkpoints need it. Any other word would come \
+beside the style's own, as a second one. With your own pictures you are free."""
 
 CONTRAST = """**Without these the word means nothing**: if every picture has the style and the word, nothing says that \
 they belong together, and the style comes without the word too. As many plain pictures as others are enough."""
 
-TRAINING = f"""**Recipe Embedding** gives `{WORD}` two vectors of its own, from noise: no old meaning to fight. Up to \
-*ti_frac* 0.5, step {STEPS // 2}, word and LoRA learn together; from there the word does not change by a bit.
+TRAINING = f"""**Recipe Embedding** gives **{WORD}** two vectors of its own, from noise: no old meaning to fight. Up \
+to *ti_frac* 0.5, step {STEPS // 2}, word and LoRA learn together; from there the word does not change by a bit.
 
 | | demo | SD1.5 | SDXL |
 |---|---|---|---|
@@ -63,7 +64,7 @@ of a made-up word mean something.
 
 CURVES = """The dashed line is the pivot. The loss goes on jumping, and says nothing about the pictures."""
 
-LOOKING = f"""**Rows**: prompts that no caption has, with `{WORD}` and without. **Columns**: checkpoints, each with \
+LOOKING = f"""**Rows**: prompts that no caption has, with **{WORD}** and without. **Columns**: checkpoints, each with \
 its word as it was then.
 
 With the word the dots come, without it the shapes stay whole. From step {LIKED} little changes. Below the last one is \
@@ -75,8 +76,8 @@ USING = f"""**Apply Checkpoint** puts LoRA and word of one step on MODEL and CLI
 **Save Embedding** writes the word as a file of a few kilobytes, **Save LoRA** its LoRA, for any other graph. The two \
 have grown together: save both from the **same step**. -1 is the last.
 
-**Spelling**: `{WORD}` and `<{WORD}>` are the word only behind Apply Checkpoint and in sweeps. Everywhere else only \
-`embedding:` and the file's name finds it, as the report says; that spelling works here too."""
+**Spelling**: the bare word and \\<{WORD}\\> are the word only behind Apply Checkpoint and in sweeps. Everywhere else \
+only *embedding:{WORD}* finds it, with the file's name as the report tells it; that works here too."""
 
 OWN = f"""1. **Load Checkpoint** in place of Load Demo Model: its MODEL, CLIP and VAE to the same inputs.
 2. **Load Dataset** twice, in place of the two Demo Datasets. One with your pictures. One with *plain* ones: the same \
@@ -89,7 +90,7 @@ memory is short; *precision* bf16 and *gradient_checkpointing* on {ADVANCED}. **
 7. **Your own things** in Prompt Set, in the prompt at the end and in Text Drift's *probes*."""
 
 MOVED = f"""**What the words mean now**: with the text encoder left alone, plain words stay where they were. Only \
-`{WORD}` is somewhere else; its vectors move up to the pivot and stand still from there.
+**{WORD}** is somewhere else; its vectors move up to the pivot and stand still from there.
 
 With **Recipe Text Encoder** the others move too: semantic drift."""
 
@@ -125,7 +126,7 @@ NODES: dict[str, dict[str, Any]] = {
     ),
     "inspect": node("GlitchInspectTrigger", 740, 600, values={"word": WORD, "suggestions": 3, "neighbours": 3}),
     "trigger": node("GlitchTriggerWord", height=260, values={"trigger": WORD}),
-    "naming": note("The word", NAMING, NARROW, 400),
+    "naming": note("The word", NAMING, NARROW, 330),
     "plain": node("GlitchDemoDataset", height=200, title="Plain pictures", values={"style": "plain", "pictures": 24}),
     "merge": node("GlitchMergeDatasets", height=240),
     "contrast": note("Beside them", CONTRAST, NARROW, 190),
@@ -160,7 +161,7 @@ NODES: dict[str, dict[str, Any]] = {
         400,
         values={"token": WORD, "num_vectors": 2, "init": "noise", "learning_rate": 0.02, "ti_frac": 0.5},
     ),
-    "training": note("Pivotal tuning", TRAINING, 470, 680),
+    "training": note("Pivotal tuning", TRAINING, 470, 560),
     "train": node("GlitchTrain", height=400, values={"name": "diary"}),
     "done": node("PreviewAny", height=300, title="What was done"),
     "plot": node("GlitchPlotTraining", 520, 540),
@@ -182,7 +183,7 @@ NODES: dict[str, dict[str, Any]] = {
     "looking": note("The grid", LOOKING, 640, 190),
     "grid": node("GlitchGrid", 640, 720),
     "apply": node("GlitchApplyCheckpoint", height=240, values={"step": LAST}),
-    "using": note("Use it", USING, WIDE, 320),
+    "using": note("Use it", USING, WIDE, 260),
     "lora": node("GlitchSaveLora", WIDE, 280, values={"step": LAST}),
     "save": node("GlitchSaveEmbedding", height=300, values={"step": LAST}),
     "paste": node("PreviewAny", height=160, title="What to write in a prompt"),
@@ -207,7 +208,7 @@ NODES: dict[str, dict[str, Any]] = {
     "drift": node("GlitchTextDrift", 640, 720, values={"probes": PROBES, "neighbours": 3}),
     "moved": note("Words", MOVED, NARROW, 230),
     "figures": node("PreviewAny", NARROW, 420, title="How far they moved"),
-    "own": note("With your own model", OWN, 520, 520),
+    "own": note("With your own model", OWN, 520, 360),
 }
 
 ROWS: list[list[Group]] = [
