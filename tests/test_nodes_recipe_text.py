@@ -172,7 +172,7 @@ def run_of(server: ComfyServer, name: str) -> Run:
 @pytest.mark.xdist_group("server")
 def test_pivotal_tuning_reaches_stock_nodes_in_three_spellings(server: ComfyServer) -> None:
     """Apply Checkpoint and the native nodes draw the same; the base does not know the word however it is written."""
-    prompt = training(server, "pivotal")
+    prompt = training(server, "stock-pivotal")
     at = {"run": ["train", 0], "model": ["demo", 0], "clip": ["demo", 1], "strength": 1.0, "use_run_clip_skip": True}
     prompt |= {f"at {step}": node("GlitchApplyCheckpoint", at | {"step": step}) for step in (0, 2)}
     for number, spelling in enumerate(SPELLINGS):
@@ -185,7 +185,7 @@ def test_pivotal_tuning_reaches_stock_nodes_in_three_spellings(server: ComfyServ
     assert all(np.array_equal(before[0], each) for each in before[1:])
     assert np.abs(drawn[0] - before[0]).max() > 8
 
-    run = run_of(server, "pivotal")
+    run = run_of(server, "stock-pivotal")
     assert run.words(1)["prtkl"]["clip_l"].equal(run.words(2)["prtkl"]["clip_l"]), "frozen after the first of two"
     report = entry["outputs"]["done"]["text"][0]
     assert "Word prtkl: 2 vectors from noise, at 0.5, frozen after step 1" in report
@@ -201,7 +201,7 @@ def test_pivotal_tuning_reaches_stock_nodes_in_three_spellings(server: ComfyServ
 @pytest.mark.xdist_group("server")
 def test_textual_inversion_alone_leaves_the_model_as_it_is(server: ComfyServer) -> None:
     """The LORA_MODEL is empty: the native loader gives back the model, and only prompts with the word change."""
-    prompt = training(server, "inversion", train_network=False, ti_frac=1.0)
+    prompt = training(server, "stock-inversion", train_network=False, ti_frac=1.0)
     at = {"run": ["train", 0], "model": ["demo", 0], "clip": ["demo", 1], "strength": 1.0, "use_run_clip_skip": True}
     native = node("LoraModelLoader", {"strength_model": 1.0, "bypass": False}, model=["demo", 0], lora=["train", 1])
     prompt |= {"at": node("GlitchApplyCheckpoint", at | {"step": -1}), "native": native}
@@ -216,8 +216,8 @@ def test_textual_inversion_alone_leaves_the_model_as_it_is(server: ComfyServer) 
     assert np.array_equal(pixels(server, entry, "native plain"), base)
     assert np.abs(pixels(server, entry, "word") - pixels(server, entry, "base word")).max() > 8
     assert "The diffusion model has no LoRA in this run" in entry["outputs"]["done"]["text"][0]
-    assert not list((server.base / "output" / "loras").rglob("inversion-*"))
-    words = [run_of(server, "inversion").words(step)["prtkl"]["clip_l"] for step in (1, 2)]
+    assert not list((server.base / "output" / "loras").rglob("stock-inversion-*"))
+    words = [run_of(server, "stock-inversion").words(step)["prtkl"]["clip_l"] for step in (1, 2)]
     assert words[0].shape[0] == 2 and not words[0].equal(words[1])
 
 

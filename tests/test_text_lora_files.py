@@ -145,6 +145,7 @@ def test_patched_weights_are_the_definition_of_a_lora(scene: Scene) -> None:
 def pipeline(scene: Scene) -> Any:
     from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 
+    comfy.model_management.unload_all_models()  # takes the patches of the tests before off the weights that are copied
     clip, unet = scene.wires._clip, twin_of(scene.wires._model, _SDXL if scene.family == "sdxl" else _SD15)
     parts = {"vae": None, "tokenizer": None, "scheduler": DDIMScheduler(), "unet": unet, "feature_extractor": None}
     parts["text_encoder"] = transformers_twin(clip, "clip_l")
