@@ -9,6 +9,8 @@ from typing import Any
 
 import folder_paths
 
+from .model_files import listed_file
+
 _NAMED = re.compile(r"embedding:([^\s,():<\[]+)")
 _ENDINGS = ("", ".safetensors", ".pt", ".bin")
 _READABLE = (".safetensors", ".sft", ".pt", ".bin")
@@ -39,13 +41,7 @@ def embedding_names() -> list[str]:
 
 def embedding_path(name: str) -> Path:
     """Return where the embedding file called `name` is. Raises ValueError for one that is not in `embedding_names`."""
-    path = folder_paths.get_full_path("embeddings", name) if name in embedding_names() else None
-    if path is None:
-        some = ", ".join(embedding_names()[:5])
-        allowed = f"names such as {some}" if some else "files in ComfyUI's embeddings folders, which hold none yet"
-        do = "refresh (R) and choose one" if some else "copy one there, refresh (R) and choose it"
-        raise ValueError(f"embedding: got {name!r}, allowed are {allowed}, {do}")
-    return Path(path)
+    return listed_file("embeddings", name, embedding_names(), "embedding", "copy one")
 
 
 def is_named_elsewhere(path: Path) -> bool:
