@@ -3,12 +3,11 @@
 Oracles: the front end itself (its errors, its conversion to API form) and the files that arrive in ComfyUI's input.
 """
 
-import os
 import time
 from pathlib import Path
 
 import pytest
-from canvas import canvas, find_chromium, fit_view
+from canvas import canvas, fit_view
 from comfy_server import PACK_NAME
 from photographs import photograph
 from PIL import Image
@@ -21,11 +20,7 @@ NOT_OURS = ("user.css", "/api/userdata", "graph accessed before initialization",
 
 
 @pytest.fixture(scope="module")
-def page(server):
-    chromium = find_chromium()
-    if chromium is None:
-        reason = "no Chromium: set GLITCH_CHROMIUM to its path"
-        pytest.fail(reason) if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip(reason)
+def page(server, chromium):
     lay_out(server)
     with canvas(server, chromium) as opened:
         yield opened

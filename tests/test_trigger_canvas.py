@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from canvas import canvas, find_chromium, reopen
+from canvas import canvas, reopen
 from comfy_server import ComfyServer
 from glitch_lora.training.run import RunWriter, content_key
 
@@ -42,10 +42,7 @@ _REPORTS = """() => Object.fromEntries(app.graph._nodes
 
 
 @pytest.fixture(scope="module")
-def page(server: ComfyServer) -> Iterator[Any]:
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no Chromium: set GLITCH_CHROMIUM to its path")
+def page(server: ComfyServer, chromium: str) -> Iterator[Any]:
     writer = RunWriter.create(server.base / "output" / "glitch_lora", content_key("reports"), "reports", {})
     trained = {"lora_unet_a.lora_up.weight": torch.ones(4, 2), "lora_unet_a.lora_down.weight": torch.ones(2, 4)}
     writer.save_checkpoint(10, trained | {"bundle_emb.zorvek.clip_l": torch.ones(1, 768)}, {"ss_steps": "10"})
