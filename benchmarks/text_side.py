@@ -28,7 +28,7 @@ for _folder in ("scripts", "tests", "benchmarks"):
     sys.path.append(str(ROOT / _folder))
 
 from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
-from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy  # noqa: E402
+from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy, turn_arguments  # noqa: E402
 
 LORA, PIVOTAL, ENCODER, AFTER = "LoRA", "with a word", "and its encoder", "after the pivot"
 WARM_UP = 2  # the word of AFTER is trained in the first, and the second is counted by torch
@@ -192,12 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
     parser.add_argument("--batch", type=int, choices=range(1, PICTURES + 1), default=1)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1, help="steps in a round")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--apart", action="store_true", help="one process at a time: less memory, more set-up")
-    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto follows ComfyUI")
-    return parser.parse_args()
+    return turn_arguments(parser, steps=1, threads=1)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ for _folder in ("scripts", "tests", "benchmarks"):
     sys.path.append(str(ROOT / _folder))
 
 from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
-from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy  # noqa: E402
+from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy, turn_arguments  # noqa: E402
 
 TIME_BAR = 0.5
 PICTURES = 4
@@ -343,13 +343,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, choices=range(1, PICTURES + 1), default=2)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--latent", type=int, default=32, help="side of the latents, an eighth of the pictures'")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2, help="steps in a round")
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--apart", action="store_true", help="one process at a time: less memory, more set-up")
-    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto follows ComfyUI")
-    return parser.parse_args()
+    return turn_arguments(parser, steps=2, threads=os.cpu_count() or 1)
 
 
 def _checkpoint(model: str, environment: Any) -> str:

@@ -36,7 +36,7 @@ for _folder in ("scripts", "tests", "benchmarks"):
     sys.path.append(str(ROOT / _folder))
 
 from as_package import register_pack  # noqa: E402  (scripts/ is on the path only now)
-from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy  # noqa: E402
+from turns import ARM, MIB, Result, Turns, Work, compare, compare_apart, import_comfy, turn_arguments  # noqa: E402
 
 OURS, DIFFUSERS, KOHYA, FLOOR = "ours", "whole table", "table, clipped", "products only"
 SAME_OUTPUT, SAME_VECTORS = 1e-4, 1e-5
@@ -404,12 +404,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--family", choices=list(ENCODERS), default="sd15")
     parser.add_argument("--batch", type=int, nargs="+", choices=range(1, len(CAPTIONS) + 1), default=[1])
     parser.add_argument("--vectors", type=int, choices=range(1, 8), default=2, help="of the word")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1, help="steps in a round")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--apart", action="store_true", help="one process at a time: less memory, more set-up")
-    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto follows ComfyUI")
-    return parser.parse_args()
+    return turn_arguments(parser, steps=1, threads=1)
 
 
 if __name__ == "__main__":

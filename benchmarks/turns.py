@@ -4,6 +4,7 @@ All of them are set up first, then they run block by block. So a slow moment of 
 ratios are taken round by round. Setting up and the first, warming block are not counted.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -215,6 +216,16 @@ class Arm:
     def result(self) -> Result:
         """Return everything measured; the arm has run all its blocks."""
         return Result(self.work, self._seconds, self._processor, **self.answer())
+
+
+def turn_arguments(parser: argparse.ArgumentParser, steps: int, threads: int) -> argparse.Namespace:
+    """Return the command line's arguments, those that tell how arms take turns added. steps, threads: the defaults."""
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=steps, help="steps in a round")
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--apart", action="store_true", help="one process at a time: less memory, more set-up")
+    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto follows ComfyUI")
+    return parser.parse_args()
 
 
 def compare(
